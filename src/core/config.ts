@@ -1,0 +1,273 @@
+import { z } from 'zod';
+import { LlameroError } from './errors.ts';
+
+/**
+ * The one schema of llamero's configuration: types, defaults, validation, JSON Schema and documentation all come from
+ * it. The same object configures `llamero serve` (file, environment, flags) and `new LlamaCppProvider(options)`.
+ * Durations are milliseconds; memory limits are MB, as operators write them.
+ */
+
+const milliseconds = (description: string) =>
+  z.number().int().min(0).max(2_147_483_647).describe(`${description} (ms)`);
+const positiveMilliseconds = (description: string) => milliseconds(description).min(1);
+const port = z.number().int().min(0).max(65535);
+
+const engine = z.strictObject({
+  command: z
+    .string()
+    .min(1)
+    .default('auto')
+    .describe("Path of llama-server, or 'auto': LLAMA_SERVER_PATH, PATH, llamero's cache, install"),
+  transport: z
+    .enum(['unix', 'tcp'])
+    .default(process.platform === 'win32' ? 'tcp' : 'unix')
+    .describe('How llamero reaches the engine: a UNIX socket in a private directory, or a loopback TCP port'),
+  port: z
+    .union([z.literal('auto'), port.min(1)])
+    .default('auto')
+    .describe('TCP port of the engine; only with transport tcp'),
+  parallel: z.number().int().min(1).max(256).default(4).describe('Slots: requests that the engine decodes at once'),
+  ctxSize: z.number().int().min(64).max(16_777_216).default(4096).describe('Context length of one slot, in tokens'),
+  args: z.array(z.string()).default([]).describe('Further options, handed to llama-server as they are'),
+  startupTimeout: positiveMilliseconds('A start fails after this long without any progress of the load').default(
+    120_000,
+  ),
+  memoryLimit: z
+    .union([z.literal('auto'), z.number().int().min(16)])
+    .default('auto')
+    .describe('MB of anonymous memory per engine; at the limit it is drained and replaced'),
+  restart: z
+    .strictObject({
+      maxRestarts: z
+        .number()
+        .int()
+        .min(0)
+        .max(1000)
+        .default(5)
+        .describe('Crashes within the window before the engine counts as failed'),
+      window: positiveMilliseconds('The window in which crashes are counted').default(60_000),
+      delay: milliseconds('Delay before the first restart').default(200),
+      backoffMultiplier: z
+        .number()
+        .min(1)
+        .max(100)
+        .default(2)
+        .describe('Factor by which the delay grows with each crash in the window'),
+      maxDelay: milliseconds('Longest delay between restarts; also the pace of retries once failed').default(30_000),
+    })
+    .prefault({}),
+});
+
+const pool = z.strictObject({
+  requestsPerMinute: z.number().int().min(1).nullable().optional(),
+  requestsPerHour: z.number().int().min(1).nullable().optional(),
+  tokensPerMinute: z.number().int().min(1).nullable().optional(),
+});
+
+const gateway = z.strictObject({
+  host: z.string().min(1).default('127.0.0.1').describe('Address to listen on'),
+  port: z
+    .union([z.literal('auto'), port])
+    .default(8080)
+    .describe("Port to listen on; 'auto' or 0 asks for any free one"),
+  apiKeyFile: z
+    .string()
+    .min(1)
+    .nullable()
+    .default(null)
+    .describe('File of hashed API keys, written by `llamero keys add`'),
+  trustedProxies: z
+    .array(z.string())
+    .default([])
+    .describe('Addresses or CIDR ranges whose X-Forwarded-For and X-User-Id are believed'),
+  bodyLimit: z
+    .number()
+    .int()
+    .min(1024)
+    .max(1_073_741_824)
+    .default(16_777_216)
+    .describe('Largest request body, in bytes'),
+  corsOrigins: z.array(z.string()).default([]).describe("Origins that browsers may call from; '*' for any"),
+  allowRemoteMedia: z
+    .boolean()
+    .default(false)
+    .describe('Whether a request may name http(s) addresses of images that the engine then fetches'),
+  drainTimeout: milliseconds('How long running requests may go on after SIGTERM').default(30_000),
+});
+
+/** The schema; parse through {@link parseConfig}, which turns its complaints into one readable error. */
+export const configSchema = z.strictObject({
+  profile: z
+    .enum(['auto', 'local', 'production'])
+    .default('auto')
+    .describe(
+      'local: no rate limits and no whole-request limit; production: as configured; auto: production when bound beyond loopback',
+    ),
+  model: z
+    .string()
+    .min(1)
+    .nullable()
+    .default(null)
+    .describe('GGUF path, https address or Hugging Face name user/repo[:quant]; none: the built-in tiny model'),
+  engineUrl: z
+    .url({ protocol: /^https?$/ })
+    .nullable()
+    .default(null)
+    .describe('Attach to a llama-server that someone else runs'),
+  engine: engine.prefault({}),
+  maxConcurrentRequests: z
+    .number()
+    .int()
+    .min(1)
+    .max(10_000)
+    .default(10)
+    .describe('Requests at the engine at once; never more than slots'),
+  maxQueue: z.number().int().min(0).max(1_000_000).default(100).describe('Requests that may wait for a slot'),
+  requestTimeout: positiveMilliseconds('Whole non-streaming request').default(60_000),
+  timeouts: z
+    .strictObject({
+      queue: positiveMilliseconds('Waiting for a slot or for the engine to become ready').default(30_000),
+      firstToken: positiveMilliseconds('From sending a request to the first byte of the answer').default(60_000),
+      idle: positiveMilliseconds('Silence within a stream').default(30_000),
+      total: positiveMilliseconds('A whole stream; null: no limit').nullable().default(null),
+    })
+    .prefault({}),
+  memoryLimit: z
+    .number()
+    .int()
+    .min(64)
+    .default(2048)
+    .describe("MB for llamero's own process; new requests are refused near it"),
+  rateLimit: z
+    .strictObject({
+      requestsPerMinute: z.number().int().min(1).nullable().default(60),
+      requestsPerHour: z.number().int().min(1).nullable().default(1000),
+      tokensPerMinute: z.number().int().min(1).nullable().default(null),
+      pools: z
+        .strictObject({
+          user: pool.prefault({}),
+          session: pool.prefault({}),
+          ip: pool.prefault({}),
+          anonymous: pool.prefault({}),
+        })
+        .prefault({}),
+    })
+    .prefault({}),
+  cleanup: z
+    .strictObject({
+      interval: positiveMilliseconds('How often state of absent clients is looked through').default(300_000),
+      maxAge: positiveMilliseconds('How long state of an absent client is kept').default(600_000),
+    })
+    .prefault({}),
+  retry: z
+    .strictObject({
+      maxRetries: z.number().int().min(0).max(100).default(3),
+      retryDelay: milliseconds('Delay before the first retry').default(1000),
+      backoffMultiplier: z.number().min(1).max(100).default(2),
+      retryableErrors: z.array(z.string()).default(['ECONNREFUSED', 'ETIMEDOUT', '503']),
+    })
+    .prefault({}),
+  circuitBreaker: z
+    .strictObject({
+      failureThreshold: z.number().int().min(1).default(5),
+      resetTimeout: positiveMilliseconds('How long the breaker stays open').default(30_000),
+      halfOpenRequests: z.number().int().min(1).default(2),
+    })
+    .prefault({}),
+  gateway: gateway.prefault({}),
+  log: z
+    .strictObject({
+      level: z
+        .enum(['trace', 'debug', 'info', 'warn', 'error', 'silent'])
+        .default('info')
+        .describe('Least level that is logged'),
+      format: z.enum(['auto', 'pretty', 'json']).default('auto').describe('auto: pretty on a terminal, JSON elsewhere'),
+    })
+    .prefault({}),
+});
+
+/** A complete configuration, all defaults filled in. */
+export type Config = z.output<typeof configSchema>;
+/** What a caller may write: every key optional. */
+export type ConfigInput = z.input<typeof configSchema>;
+/** The engine part of a {@link Config}. */
+export type EngineConfig = Config['engine'];
+/** The gateway part of a {@link Config}. */
+export type GatewayConfig = Config['gateway'];
+
+/**
+ * Validates and fills in defaults. `source` names where the input came from and opens the message.
+ * @throws LlameroError `invalid_options`, with every problem: the key's path, what was expected and what came.
+ */
+export function parseConfig(input: unknown, source = 'configuration'): Config {
+  const result = configSchema.safeParse(input, { reportInput: true });
+  if (result.success) return result.data;
+  const problems = result.error.issues.flatMap((issue) => describeIssue(issue));
+  throw new LlameroError(
+    'invalid_options',
+    `Invalid ${source}:\n${problems.map((problem) => `  ${problem.text}`).join('\n')}`,
+    {
+      param: problems[0]?.path,
+      details: { problems: problems.map((problem) => problem.text) },
+    },
+  );
+}
+
+/** The JSON Schema of the configuration file, for editors and for `llamero config schema`. */
+export function configJsonSchema(): Record<string, unknown> {
+  return z.toJSONSchema(configSchema, { io: 'input', target: 'draft-2020-12' }) as Record<string, unknown>;
+}
+
+interface Problem {
+  path: string;
+  text: string;
+}
+
+function describeIssue(issue: z.core.$ZodIssue): Problem[] {
+  const path = pathOf(issue.path);
+  if (issue.code === 'unrecognized_keys') {
+    return issue.keys.map((key) => {
+      const full = path === '' ? key : `${path}.${key}`;
+      return { path: full, text: `${full}: unknown key` };
+    });
+  }
+  const came = show(issue.input);
+  const expected =
+    issue.code === 'invalid_union'
+      ? `expected ${issue.errors.flatMap((branch) => branch.map((inner) => expectation(inner))).join(' or ')}`
+      : expectation(issue);
+  return [
+    {
+      path,
+      text: `${path || '(root)'}: ${expected.startsWith('expected') ? expected : `expected ${expected}`}, came ${came}`,
+    },
+  ];
+}
+
+function expectation(issue: z.core.$ZodIssue): string {
+  switch (issue.code) {
+    case 'invalid_type':
+      return issue.expected === 'int' ? 'a whole number' : `a ${issue.expected}`;
+    case 'invalid_value':
+      return issue.values.map((value) => JSON.stringify(value)).join(' or ');
+    case 'too_small':
+      return issue.origin === 'string' ? 'a text that is not empty' : `at least ${issue.minimum}`;
+    case 'too_big':
+      return `at most ${issue.maximum}`;
+    default:
+      return issue.message.replace(/^Invalid input: expected /, '');
+  }
+}
+
+function pathOf(path: readonly PropertyKey[]): string {
+  return path.reduce<string>(
+    (text, key) => (typeof key === 'number' ? `${text}[${key}]` : text === '' ? String(key) : `${text}.${String(key)}`),
+    '',
+  );
+}
+
+function show(value: unknown): string {
+  if (value === undefined) return 'nothing';
+  const text = JSON.stringify(value) ?? typeof value;
+  return text.length > 80 ? `${text.slice(0, 77)}...` : text;
+}

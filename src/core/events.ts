@@ -1,0 +1,109 @@
+import { EventEmitter } from 'node:events';
+import type { LlameroError } from './errors.ts';
+
+/** Where an engine is in its life; see `core/engine/lifecycle.ts`. */
+export type EngineStateName =
+  | 'stopped'
+  | 'starting'
+  | 'ready'
+  | 'draining'
+  | 'stopping'
+  | 'crashed'
+  | 'backing-off'
+  | 'failed';
+
+/** Why an engine process ended, told apart from exit code, signal and last log lines. */
+export type ExitCauseName =
+  | 'stopped'
+  | 'model_missing'
+  | 'model_not_gguf'
+  | 'model_unknown_architecture'
+  | 'model_invalid'
+  | 'out_of_memory'
+  | 'killed_by_system'
+  | 'killed'
+  | 'assertion'
+  | 'segmentation_fault'
+  | 'illegal_instruction'
+  | 'port_taken'
+  | 'wrong_option'
+  | 'not_executable'
+  | 'startup_timeout'
+  | 'unreachable'
+  | 'signal'
+  | 'exit';
+
+/** How a request ended. Every request ends in exactly one outcome. */
+export type RequestOutcome = 'completed' | 'failed' | 'cancelled';
+
+/** Everything observable, by event name. Telemetry, logs and `provider.on` all live from this one union. */
+export interface LlameroEvents {
+  /** A request entered the pipeline. Carries no prompt. */
+  request: [{ id: string; route: string; stream: boolean; bodyBytes: number }];
+  /** A request ended with an answer of the engine, an engine's own 4xx included. Durations in ms; `queueMs` includes waiting for the engine. */
+  response: [
+    {
+      id: string;
+      route: string;
+      stream: boolean;
+      status: number;
+      queueMs: number;
+      firstByteMs: number | null;
+      totalMs: number;
+      usage: TokenCounts | null;
+    },
+  ];
+  /** A request failed, or was cancelled (`error.code === 'cancelled'`). */
+  error: [{ id: string; route: string; stream: boolean; error: LlameroError; totalMs: number }];
+  /** A request was refused because of a limit of its client. */
+  'rate-limit': [{ id: string; pool: string; client: string; limit: string; retryAfterMs: number }];
+  /** A process is about to be started. */
+  'engine-start': [{ generation: number; command: string; args: readonly string[] }];
+  /** Load progress while the model is read, where the engine tells it (0 to 1). */
+  'engine-progress': [{ generation: number; fraction: number }];
+  /** The engine answered `/health` and `/props`: requests may flow. `startMs` counts from spawn. */
+  'engine-ready': [{ generation: number; startMs: number; slots: number; contextLength: number; model: string }];
+  /** The process is gone. */
+  'engine-exit': [
+    {
+      generation: number;
+      cause: ExitCauseName;
+      message: string;
+      code: number | null;
+      signal: string | null;
+      expected: boolean;
+      log: readonly string[];
+    },
+  ];
+  /** The engine will be started again after `delayMs`. */
+  'engine-backoff': [{ generation: number; delayMs: number; restartsInWindow: number; cause: ExitCauseName }];
+  /** Any change of the engine's state. */
+  'engine-state': [{ from: EngineStateName; to: EngineStateName; generation: number }];
+  /** One line of the engine's log, as it came. May hold prompts at debug verbosity: log it only when asked to. */
+  'engine-log': [{ generation: number; line: string }];
+}
+
+/** Token counts of one request, as the engine reported them. */
+export interface TokenCounts {
+  promptTokens: number;
+  completionTokens: number;
+  /** Prompt tokens taken from the slot's cache, where the engine says so. */
+  cachedTokens: number;
+}
+
+/**
+ * The emitter of {@link LlameroEvents}. A listener that throws must not break a request or the supervision of an
+ * engine, so `publish` contains it; `error` without a listener is not thrown, unlike in a plain EventEmitter.
+ */
+export class LlameroEmitter extends EventEmitter<LlameroEvents> {
+  /** Emits and survives: exceptions of listeners are reported as process warnings. */
+  publish<Name extends keyof LlameroEvents>(name: Name, ...payload: LlameroEvents[Name]): void {
+    if (this.listenerCount(name) === 0) return;
+    try {
+      // The generic overloads of EventEmitter do not resolve for a generic name.
+      (this as EventEmitter).emit(name, ...payload);
+    } catch (error) {
+      process.emitWarning(`A listener of '${name}' threw: ${String(error)}`, 'LlameroWarning');
+    }
+  }
+}
