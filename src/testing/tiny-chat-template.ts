@@ -1,7 +1,8 @@
 /**
  * Chat template of the tiny model: ChatML, with tools in the Hermes form (`<tool_call>` tags) that llama-server
  * recognises by itself. Everything a client may send is tolerated: content as text, as parts or absent, tool calls
- * with arguments as text or object.
+ * with arguments as text or object. The instructions do not spell the `<tool_call>` tag, since the model takes one in
+ * its context for a call already made.
  */
 export const TINY_CHAT_TEMPLATE = `{%- macro text_of(content) -%}
 {%- if content is string -%}{{ content }}
@@ -13,7 +14,7 @@ export const TINY_CHAT_TEMPLATE = `{%- macro text_of(content) -%}
 {%- if messages and messages[0].role == 'system' -%}{{ text_of(messages[0].content) + '\\n\\n' }}{%- endif -%}
 {{- '# Tools\\n\\nYou may call one or more functions. Their signatures are within <tools></tools> tags:\\n<tools>' -}}
 {%- for tool in tools -%}{{ '\\n' + (tool | tojson) }}{%- endfor -%}
-{{- '\\n</tools>\\n\\nFor each call, return a JSON object with name and arguments within <tool_call></tool_call> tags:\\n<tool_call>\\n{"name": <function-name>, "arguments": <args-json-object>}\\n</tool_call><|im_end|>\\n' -}}
+{{- '\\n</tools>\\n\\nTo call one, return a JSON object with its name and arguments.<|im_end|>\\n' -}}
 {%- endif -%}
 {%- for message in messages -%}
 {%- if message.role == 'tool' -%}
@@ -23,9 +24,9 @@ export const TINY_CHAT_TEMPLATE = `{%- macro text_of(content) -%}
 {%- if message.tool_calls -%}
 {%- for tool_call in message.tool_calls -%}
 {%- if tool_call.function -%}{%- set tool_call = tool_call.function -%}{%- endif -%}
-{{ '\\n<tool_call>\\n{"name": "' + tool_call.name + '", "arguments": ' }}
+{{ '\\n<tool_call>{"name": "' + tool_call.name + '", "arguments": ' }}
 {%- if tool_call.arguments is string -%}{{ tool_call.arguments }}{%- else -%}{{ tool_call.arguments | tojson }}{%- endif -%}
-{{ '}\\n</tool_call>' }}
+{{ '}</tool_call>' }}
 {%- endfor -%}
 {%- endif -%}
 {{ '<|im_end|>\\n' }}

@@ -5,13 +5,14 @@
  */
 
 /** How likely the model is to write a token; the weights turn it into a bias of the token's logit. */
-export type TokenStyle = 'word' | 'punctuation' | 'structure' | 'rare' | 'never';
+export type TokenStyle = 'word' | 'punctuation' | 'symbol' | 'quote' | 'bracket' | 'rare' | 'tag' | 'never';
 
 /** One token of the vocabulary. */
 export interface TinyToken {
-  /** The token in the byte-to-character encoding of GPT-2, or the literal text of a control token. */
+  /** The token in the byte-to-character encoding of GPT-2, or the literal text of a control token or tag. */
   readonly text: string;
-  readonly control: boolean;
+  /** `control` and `tag` tokens are found in a text before BPE; only tags are printed. */
+  readonly kind: 'normal' | 'control' | 'tag';
   readonly style: TokenStyle;
 }
 
@@ -19,26 +20,35 @@ export interface TinyToken {
 export interface TinyVocabulary {
   readonly tokens: readonly TinyToken[];
   readonly merges: readonly string[];
-  readonly ids: {
-    readonly bos: number;
-    readonly endOfTurn: number;
-    readonly startOfTurn: number;
-    readonly padding: number;
-  };
+  readonly ids: TinyTokenIds;
+}
+
+/** Token ids that the weights and the metadata refer to. */
+export interface TinyTokenIds {
+  readonly bos: number;
+  readonly startOfTurn: number;
+  readonly endOfTurn: number;
+  readonly padding: number;
+  readonly tools: number;
+  readonly toolCall: number;
+  readonly toolCallEnd: number;
+  readonly toolResponse: number;
+  readonly openBrace: number;
+  readonly closeBrace: number;
 }
 
 /** Fewest tokens a vocabulary can have: bytes, syllables, multi-byte characters and control tokens. */
 export const SMALLEST_VOCABULARY = 448;
 
 const CONTROL_TOKENS = ['<|begin|>', '<|im_start|>', '<|im_end|>', '<|pad|>'] as const;
+const TAGS = ['<tools>', '<tool_call>', '</tool_call>', '<tool_response>'] as const;
 const CONSONANTS = [...'bdfghjklmnprstvwz'];
 const VOWELS = [...'aeiou'];
-const MULTI_BYTE_CHARACTERS = ['é', 'ü', 'ñ', 'ß', 'ø', '→', '你', '好', 'क', '🦙', '🙂'];
+const MULTI_BYTE_CHARACTERS = ['é', 'ü', 'ß', '→', '你', 'क', '🦙', '🙂'];
 const PUNCTUATION = [...',.;:!?-'];
-const STRUCTURE = [...'"}]'];
 
 /**
- * Builds a vocabulary of exactly `size` tokens. The first 444 are always the same; larger ones get words of several
+ * Builds a vocabulary of exactly `size` tokens. The first 440 are always the same; larger ones get words of several
  * syllables. With the smallest one nearly every token sequence the model writes is the canonical tokenisation of its
  * text; with larger ones (two syllables or one word?) it often is not, as with real models.
  */
@@ -50,17 +60,29 @@ export function buildTinyVocabulary(size: number): TinyVocabulary {
   for (const [consonant, vowel] of syllables) builder.addMerge(SPACE, consonant + vowel, 'word');
   for (const character of MULTI_BYTE_CHARACTERS) builder.addCharacter(character);
 
-  const room = size - CONTROL_TOKENS.length;
+  const room = size - CONTROL_TOKENS.length - TAGS.length;
   for (const [left, right] of words(syllables.map((pair) => pair.join('')))) {
     if (builder.tokens.length >= room) break;
     builder.addMerge(left, right, 'word');
   }
   const first = builder.tokens.length;
-  for (const text of CONTROL_TOKENS) builder.tokens.push({ text, control: true, style: 'never' });
+  for (const text of CONTROL_TOKENS) builder.tokens.push({ text, kind: 'control', style: 'never' });
+  for (const text of TAGS) builder.tokens.push({ text, kind: 'tag', style: text === '</tool_call>' ? 'tag' : 'never' });
   return {
     tokens: builder.tokens,
     merges: builder.merges,
-    ids: { bos: first, startOfTurn: first + 1, endOfTurn: first + 2, padding: first + 3 },
+    ids: {
+      bos: first,
+      startOfTurn: first + 1,
+      endOfTurn: first + 2,
+      padding: first + 3,
+      tools: first + 4,
+      toolCall: first + 5,
+      toolCallEnd: first + 6,
+      toolResponse: first + 7,
+      openBrace: 0x7b,
+      closeBrace: 0x7d,
+    },
   };
 }
 
@@ -103,14 +125,14 @@ class VocabularyBuilder {
   readonly #known = new Set<string>();
 
   addByte(byte: number): void {
-    this.tokens.push({ text: byteToCharacter(byte), control: false, style: styleOfByte(byte) });
+    this.tokens.push({ text: byteToCharacter(byte), kind: 'normal', style: styleOfByte(byte) });
   }
 
   addMerge(left: string, right: string, style: TokenStyle): void {
     const text = left + right;
     if (this.#known.has(text)) return;
     this.#known.add(text);
-    this.tokens.push({ text, control: false, style });
+    this.tokens.push({ text, kind: 'normal', style });
     this.merges.push(`${left} ${right}`);
   }
 
@@ -118,7 +140,7 @@ class VocabularyBuilder {
   addCharacter(character: string): void {
     const bytes = [...Buffer.from(character, 'utf8')].map(byteToCharacter);
     for (let end = 2; end <= bytes.length; end += 1) {
-      const style = end === bytes.length ? 'punctuation' : 'never';
+      const style = end === bytes.length ? 'symbol' : 'never';
       this.addMerge(bytes.slice(0, end - 1).join(''), bytes[end - 1]!, style);
     }
   }
@@ -126,7 +148,8 @@ class VocabularyBuilder {
 
 function styleOfByte(byte: number): TokenStyle {
   const character = String.fromCodePoint(byte);
-  if (STRUCTURE.includes(character)) return 'structure';
+  if (character === '"') return 'quote';
+  if (character === '}' || character === ']') return 'bracket';
   if (PUNCTUATION.includes(character) || character === '\n') return 'punctuation';
   return byte >= 0x20 && byte <= 0x7e ? 'rare' : 'never';
 }

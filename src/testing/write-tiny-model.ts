@@ -3,8 +3,8 @@ import { open, rename, rm, type FileHandle } from 'node:fs/promises';
 import { LlameroError } from '../core/errors.ts';
 import { elementCount, layoutGguf, type GgufLayout, type GgufValue } from './gguf-encoder.ts';
 import { TINY_CHAT_TEMPLATE } from './tiny-chat-template.ts';
-import { buildTinyVocabulary, SMALLEST_VOCABULARY, type TinyVocabulary } from './tiny-vocabulary.ts';
-import { tinyWeights, type TinyShape, type WeightTensor } from './tiny-weights.ts';
+import { buildTinyVocabulary, SMALLEST_VOCABULARY, type TinyTokenIds, type TinyVocabulary } from './tiny-vocabulary.ts';
+import { TINY_HEAD_LENGTH, tinyWeights, type TinyShape, type WeightTensor } from './tiny-weights.ts';
 
 /** Options of {@link writeTinyModel}. The same options give the same bytes on every platform. */
 export interface TinyModelOptions {
@@ -17,7 +17,7 @@ export interface TinyModelOptions {
   seed?: number;
   /** Transformer layers, 1 to 64. Default 2. */
   layers?: number;
-  /** Width of the embedding vectors, a multiple of 32, 32 to 2048. Default 64. */
+  /** Width of the embedding vectors, a multiple of 32, 64 to 2048. Default 64. */
   embedding?: number;
   /** Context length that the metadata state, in tokens. Default 8192. */
   context?: number;
@@ -26,7 +26,7 @@ export interface TinyModelOptions {
   /**
    * Bytes of additional feed-forward weights that are all zero: they change no output but cost the engine the time of
    * reading and multiplying them for every token. They are a hole in the file where the file system has holes, so that they
-   * take neither disk space nor time to write. Default 0, and 200 MB with preset `slow`.
+   * take neither disk space nor time to write. Default 0, and 340 MB with preset `slow`.
    */
   ballastBytes?: number;
   /** The `general.name` of the model. Default `llamero-tiny`. */
@@ -52,12 +52,13 @@ export interface TinyModelFacts {
   readonly vocabulary: number;
   readonly seed: number;
   readonly chatTemplate: string;
-  readonly tokens: TinyVocabulary['ids'];
+  readonly tokens: TinyTokenIds;
 }
 
 const POOLING_IDS = { mean: 1, cls: 2, last: 3 } as const;
-const HEAD_LENGTH = 32;
-const SLOW_BALLAST_BYTES = 200_000_000;
+/** `llama_token_type` of llama.h. */
+const TOKEN_TYPE_IDS = { normal: 1, control: 3, tag: 4 } as const;
+const SLOW_BALLAST_BYTES = 340_000_000;
 
 /**
  * Writes a small but complete GGUF (version 3, architecture `llama`, float32) with seeded random weights, which
@@ -69,7 +70,7 @@ const SLOW_BALLAST_BYTES = 200_000_000;
 export async function writeTinyModel(path: string, options: TinyModelOptions = {}): Promise<TinyModelFacts> {
   const plan = planModel(options);
   const vocabulary = buildTinyVocabulary(plan.vocabulary);
-  const tensors = tinyWeights(plan.shape, vocabulary.tokens, plan.seed);
+  const tensors = tinyWeights(plan.shape, vocabulary, plan.seed);
   const layout = layoutGguf(metadata(plan, vocabulary), tensors);
   await writeAtomically(path, layout, tensors, options.signal);
   return {
@@ -100,8 +101,8 @@ interface ModelPlan {
 
 function planModel(options: TinyModelOptions): ModelPlan {
   const layers = integer('layers', options.layers ?? 2, 1, 64);
-  const embedding = integer('embedding', options.embedding ?? 64, 32, 2048);
-  if (embedding % HEAD_LENGTH !== 0) refuse('embedding', `a multiple of ${HEAD_LENGTH}`, embedding);
+  const embedding = integer('embedding', options.embedding ?? 64, 64, 2048);
+  if (embedding % TINY_HEAD_LENGTH !== 0) refuse('embedding', `a multiple of ${TINY_HEAD_LENGTH}`, embedding);
   const ballastBytes = options.ballastBytes ?? (options.preset === 'slow' ? SLOW_BALLAST_BYTES : 0);
   integer('ballastBytes', ballastBytes, 0, 2 ** 40);
   // Three matrices of `embedding` float32 values per unit and layer; rows stay multiples of 32 for the engine's kernels.
@@ -112,7 +113,7 @@ function planModel(options: TinyModelOptions): ModelPlan {
     context: integer('context', options.context ?? 8192, 64, 0x7fff_ffff),
     vocabulary: integer('vocabulary', options.vocabulary ?? SMALLEST_VOCABULARY, SMALLEST_VOCABULARY, 131_072),
     pooling: options.pooling === undefined ? 'mean' : options.pooling,
-    shape: { layers, embedding, heads: embedding / HEAD_LENGTH, feedForward: 2 * embedding, ballast },
+    shape: { layers, embedding, heads: embedding / TINY_HEAD_LENGTH, feedForward: 2 * embedding, ballast },
   };
 }
 
@@ -142,13 +143,13 @@ function metadata(plan: ModelPlan, { tokens, merges, ids }: TinyVocabulary): Map
     ['llama.attention.head_count', u32(shape.heads)],
     ['llama.attention.head_count_kv', u32(shape.heads)],
     ['llama.attention.layer_norm_rms_epsilon', { type: 'f32', value: 1e-5 }],
-    ['llama.rope.dimension_count', u32(HEAD_LENGTH)],
-    ['llama.rope.freq_base', { type: 'f32', value: 10_000 }],
+    ['llama.rope.dimension_count', u32(TINY_HEAD_LENGTH)],
+    ['llama.rope.freq_base', { type: 'f32', value: 1_000_000 }],
     ['llama.vocab_size', u32(tokens.length)],
     ['tokenizer.ggml.model', text('gpt2')],
     ['tokenizer.ggml.pre', text('qwen2')],
     ['tokenizer.ggml.tokens', { type: 'strings', value: tokens.map((token) => token.text) }],
-    ['tokenizer.ggml.token_type', { type: 'i32s', value: tokens.map((token) => (token.control ? 3 : 1)) }],
+    ['tokenizer.ggml.token_type', { type: 'i32s', value: tokens.map((token) => TOKEN_TYPE_IDS[token.kind]) }],
     ['tokenizer.ggml.merges', { type: 'strings', value: merges }],
     ['tokenizer.ggml.bos_token_id', u32(ids.bos)],
     ['tokenizer.ggml.eos_token_id', u32(ids.endOfTurn)],
