@@ -1,0 +1,121 @@
+import type { IncomingHttpHeaders } from 'node:http';
+import ipaddr from 'ipaddr.js';
+import { LlameroError } from '../core/errors.ts';
+import type { ApiKeyEntry } from './key-file.ts';
+
+/** Who may call. Pure decisions over a request's headers and the address of its socket. */
+
+/** Verifies keys; see {@link KeyRing}. */
+export interface KeyVerifier {
+  verify(key: string): ApiKeyEntry | null;
+}
+
+/** What access is decided by. */
+export interface AccessRules {
+  /** null: no key file is configured, so only callers on this machine are served. */
+  readonly keys: KeyVerifier | null;
+  /** Origins of browser pages that may call; `*` for any. */
+  readonly corsOrigins: readonly string[];
+  /** Names, beside those of loopback, by which the gateway may be called without keys: its own host names. */
+  readonly hostNames: ReadonlySet<string>;
+}
+
+/**
+ * Decides on one request.
+ *
+ * With keys: the caller must present one. Without keys: the socket must come from this machine, no proxy may stand in
+ * for a caller elsewhere, and no web page may call through the browser of somebody who sits at this machine; neither
+ * from another origin nor by pointing its own host name at this address (DNS rebinding).
+ *
+ * @param remoteAddress Of the socket; undefined for a UNIX socket.
+ * @returns the reason to refuse, or null.
+ */
+export function refuseAccess(
+  rules: AccessRules,
+  headers: IncomingHttpHeaders,
+  remoteAddress: string | undefined,
+): LlameroError | null {
+  if (rules.keys !== null) return refuseKey(rules.keys, headers);
+  if (!isLoopback(remoteAddress) || isForwardedFromElsewhere(headers)) {
+    return new LlameroError(
+      'invalid_api_key',
+      'This server has no API keys and so serves its own machine only. Its operator can add one with ' +
+        '`llamero keys add` and start it with --api-key-file.',
+    );
+  }
+  return refuseHost(rules, headers.host) ?? refusePage(rules, headers);
+}
+
+/** Whether an address is this machine's loopback; a UNIX socket has none and is local too. */
+export function isLoopback(address: string | undefined): boolean {
+  if (address === undefined || address === '127.0.0.1' || address === '::1' || address === '::ffff:127.0.0.1') {
+    return true;
+  }
+  return ipaddr.isValid(address) && ipaddr.process(address).range() === 'loopback';
+}
+
+/** The host part of a `Host` header, lower-cased, without port and brackets. */
+export function hostNameOf(host: string): string {
+  const bare = host.startsWith('[') ? host.slice(1, host.indexOf(']')) : host.replace(/:\d*$/, '');
+  return bare.toLowerCase().replace(/\.$/, '');
+}
+
+function refuseKey(keys: KeyVerifier, headers: IncomingHttpHeaders): LlameroError | null {
+  const { authorization } = headers;
+  const apiKey = headers['x-api-key'];
+  let key: string | undefined;
+  if (authorization !== undefined) key = /^Bearer +(\S+) *$/i.exec(authorization)?.[1];
+  else if (typeof apiKey === 'string') key = apiKey;
+  if (key === undefined || key === '') {
+    return new LlameroError(
+      'invalid_api_key',
+      'An API key is needed: send it as `Authorization: Bearer KEY` or as `x-api-key: KEY`.',
+    );
+  }
+  return keys.verify(key) === null ? new LlameroError('invalid_api_key', 'This API key is not known.') : null;
+}
+
+/** A reverse proxy on this machine must not turn the whole world into local callers. */
+function isForwardedFromElsewhere(headers: IncomingHttpHeaders): boolean {
+  if (headers.forwarded !== undefined) return true;
+  const forwarded = headers['x-forwarded-for'];
+  if (forwarded === undefined) return false;
+  const addresses = (Array.isArray(forwarded) ? forwarded.join(',') : forwarded).split(',');
+  return !addresses.every((address) => isLoopback(address.trim()));
+}
+
+/** An address cannot be rebound, and names under these endings are not handed out by public DNS. */
+function refuseHost(rules: AccessRules, host: string | undefined): LlameroError | null {
+  if (host === undefined) return null;
+  const name = hostNameOf(host);
+  if (name === 'localhost' || ipaddr.isValid(name) || rules.hostNames.has(name)) return null;
+  if (/\.(localhost|local|internal)$/.test(name)) return null;
+  return new LlameroError(
+    'permission_denied',
+    'Without API keys this server answers only to the name localhost, to addresses and to its own host name.',
+  );
+}
+
+function refusePage(rules: AccessRules, headers: IncomingHttpHeaders): LlameroError | null {
+  const { origin } = headers;
+  const site = headers['sec-fetch-site'];
+  if (origin === undefined) {
+    // Images, scripts and the like of other pages; following a link to this server is fine.
+    const isForeign = site === 'cross-site' || site === 'same-site';
+    return isForeign && headers['sec-fetch-mode'] !== 'navigate' ? foreignPage() : null;
+  }
+  if (isAllowedOrigin(rules.corsOrigins, origin)) return null;
+  return headers.host !== undefined && origin === `http://${headers.host}` ? null : foreignPage();
+}
+
+/** Whether a browser page of that origin may call. */
+export function isAllowedOrigin(corsOrigins: readonly string[], origin: string): boolean {
+  return corsOrigins.includes('*') || corsOrigins.includes(origin);
+}
+
+function foreignPage(): LlameroError {
+  return new LlameroError(
+    'permission_denied',
+    'Web pages of other origins may not call this server; its operator can allow them with gateway.corsOrigins.',
+  );
+}

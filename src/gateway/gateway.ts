@@ -1,0 +1,220 @@
+import { once } from 'node:events';
+import type { AddressInfo } from 'node:net';
+import { hostname } from 'node:os';
+import type { FastifyInstance } from 'fastify';
+import type { Config } from '../core/config.ts';
+import { LlameroError } from '../core/errors.ts';
+import { hostNameOf, isLoopback, type KeyVerifier } from './access.ts';
+import type { GatewayBackend } from './backend.ts';
+import { createFrontDoor, type OwnHandler } from './front-door.ts';
+import { createHttpServer, type GatewayServer, onClientError, type RequestHandler } from './http-server.ts';
+import { type KeyFileReport, KeyRing } from './key-ring.ts';
+import { GATEWAY_LIMITS, type GatewayLimits } from './limits.ts';
+import { createOwnRoutes } from './own-routes.ts';
+import type { RelayContext } from './relay.ts';
+import { StreamKeeper } from './stream-keeper.ts';
+
+/** Options of {@link createGateway}. */
+export interface GatewayOptions {
+  /** What answers the requests: a `LlamaCppProvider`. The gateway neither starts nor stops it. */
+  provider: GatewayBackend;
+  config: Config;
+  /** Told when the API key file was read again, or could not be. */
+  onKeyFile?: (report: KeyFileReport) => void;
+  /** Overrides of the limits that are no configuration keys. */
+  limits?: Partial<GatewayLimits>;
+}
+
+/** Where a gateway listens. */
+export interface GatewayAddress {
+  host: string;
+  port: number;
+  /** Base address for clients, without a trailing slash; a wildcard address is given as its loopback. */
+  url: string;
+}
+
+/** HTTP in front of a provider. */
+export interface Gateway extends AsyncDisposable {
+  /**
+   * Reads the key file and listens. May be called again after it failed, with another port.
+   * @param override.port Instead of the configured one; 0 asks for any free port.
+   * @throws LlameroError `invalid_options` if the key file is unusable or the address cannot be bound; the system's
+   *   reason is in `details.reason`, for example `EADDRINUSE`.
+   */
+  listen(override?: { port?: number }): Promise<GatewayAddress>;
+  /**
+   * Accepts nothing more, lets running requests finish for `timeoutMs`, then ends the rest with `engine_unavailable`
+   * (as an error answer, or as an error event in a stream) and closes everything.
+   */
+  drain(options: { timeoutMs: number }): Promise<void>;
+  /** Ends at once: {@link drain} without the waiting. Idempotent. */
+  stop(): Promise<void>;
+}
+
+/** A gateway; nothing listens before {@link Gateway.listen}. */
+export function createGateway(options: GatewayOptions): Gateway {
+  return new HttpGateway(options);
+}
+
+class HttpGateway implements Gateway {
+  readonly #options: GatewayOptions;
+  readonly #limits: GatewayLimits;
+  readonly #context: RelayContext;
+  readonly #server: GatewayServer;
+  readonly #app: FastifyInstance;
+  readonly #ownHandler: OwnHandler;
+  readonly #startedAtMs = Date.now();
+  #handle: RequestHandler | null = null;
+  #keys: KeyRing | null = null;
+  #address: GatewayAddress | null = null;
+  #draining: Promise<void> | null = null;
+  /** Ends the waiting of a drain early. */
+  #hurry = new AbortController();
+
+  constructor(options: GatewayOptions) {
+    this.#options = options;
+    this.#limits = { ...GATEWAY_LIMITS, ...options.limits };
+    this.#context = relayContext(options, this.#limits);
+    this.#server = createHttpServer(this.#limits, (request, response, askFirst) =>
+      this.#handle?.(request, response, askFirst),
+    );
+    const own = createOwnRoutes(
+      ownContext(options.provider, this.#context, () => this.#status()),
+      this.#server,
+      (error, socket) => onClientError(error, socket, this.#limits.lingerMs),
+    );
+    this.#app = own.app;
+    this.#ownHandler = own.handler;
+  }
+
+  async listen(override: { port?: number } = {}): Promise<GatewayAddress> {
+    const { host, apiKeyFile } = this.#options.config.gateway;
+    const configured = this.#options.config.gateway.port;
+    if (apiKeyFile !== null) {
+      this.#keys ??= await KeyRing.open(apiKeyFile, { onReload: this.#options.onKeyFile });
+    }
+    await this.#app.ready();
+    this.#handle = this.#frontDoor(this.#keys, host);
+    this.#server.listen({ host, port: override.port ?? (configured === 'auto' ? 0 : configured) });
+    try {
+      await once(this.#server, 'listening');
+    } catch (error) {
+      throw cannotBind(error, host, override.port ?? configured);
+    }
+    const { port, address, family } = this.#server.address() as AddressInfo;
+    this.#address = { host: address, port, url: `http://${urlHost(address, family)}:${port}` };
+    return this.#address;
+  }
+
+  drain({ timeoutMs }: { timeoutMs: number }): Promise<void> {
+    if (timeoutMs <= 0) this.#hurry.abort();
+    this.#draining ??= this.#shutDown(timeoutMs);
+    return this.#draining;
+  }
+
+  stop(): Promise<void> {
+    return this.drain({ timeoutMs: 0 });
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.stop();
+  }
+
+  async #shutDown(timeoutMs: number): Promise<void> {
+    const context = this.#context;
+    const reason = new LlameroError('engine_unavailable', 'llamero is shutting down.', { retryAfterMs: 1000 });
+    context.closing = reason;
+    const closed = this.#server.listening ? once(this.#server, 'close') : Promise.resolve();
+    this.#server.close();
+    this.#server.closeIdleConnections();
+    await this.#idle(timeoutMs);
+    for (const relay of context.running) relay.shutDown(reason);
+    // Answers and error events that were just written leave before their sockets are closed.
+    this.#server.closeIdleConnections();
+    const force = setTimeout(() => this.#server.closeAllConnections(), this.#limits.flushMs);
+    await closed;
+    clearTimeout(force);
+    await this.#keys?.stop();
+    await this.#app.close();
+  }
+
+  /** Resolves when no request runs any more, after `timeoutMs`, or when somebody is in a hurry. */
+  async #idle(timeoutMs: number): Promise<void> {
+    const { signal } = this.#hurry;
+    if (this.#context.running.size === 0 || signal.aborted) return;
+    await new Promise<void>((resolve) => {
+      const timer = setTimeout(resolve, timeoutMs);
+      const done = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+      signal.addEventListener('abort', done, { once: true });
+      this.#context.onIdle = done;
+    });
+    this.#context.onIdle = null;
+  }
+
+  #frontDoor(keys: KeyVerifier | null, host: string): RequestHandler {
+    const hostNames = new Set([hostname().toLowerCase(), hostNameOf(host)]);
+    const rules = { keys, corsOrigins: this.#options.config.gateway.corsOrigins, hostNames };
+    return createFrontDoor(this.#context, rules, this.#ownHandler);
+  }
+
+  #status(): Record<string, unknown> {
+    const { closing, running, streams } = this.#context;
+    return {
+      url: this.#address?.url ?? null,
+      draining: closing !== null,
+      uptimeMs: Date.now() - this.#startedAtMs,
+      requests: running.size,
+      openStreams: streams.size,
+      apiKeys: this.#keys?.size ?? null,
+    };
+  }
+}
+
+function relayContext({ provider, config }: GatewayOptions, limits: GatewayLimits): RelayContext {
+  return {
+    backend: provider,
+    limits,
+    bodyLimitBytes: config.gateway.bodyLimit,
+    allowRemoteMedia: config.gateway.allowRemoteMedia,
+    timeoutMs: isProduction(config) ? config.requestTimeout : null,
+    streamTimeoutMs: config.timeouts.total,
+    streams: new StreamKeeper(limits.heartbeatIntervalMs),
+    running: new Set(),
+    closing: null,
+    onIdle: null,
+  };
+}
+
+function ownContext(backend: GatewayBackend, context: RelayContext, gatewayStatus: () => Record<string, unknown>) {
+  return {
+    backend,
+    get closing() {
+      return context.closing;
+    },
+    gatewayStatus,
+  };
+}
+
+/** `auto` means production as soon as others than this machine can connect. */
+function isProduction({ profile, gateway }: Config): boolean {
+  return profile === 'auto' ? gateway.host !== 'localhost' && !isLoopback(gateway.host) : profile === 'production';
+}
+
+function urlHost(address: string, family: string): string {
+  if (address === '0.0.0.0') return '127.0.0.1';
+  if (address === '::') return '[::1]';
+  return family === 'IPv6' ? `[${address}]` : address;
+}
+
+function cannotBind(error: unknown, host: string, port: number | string): LlameroError {
+  const reason = error instanceof Error && 'code' in error ? String(error.code) : 'unknown';
+  const why = reason === 'EADDRINUSE' ? 'the port is taken' : reason;
+  return new LlameroError('invalid_options', `Cannot listen on ${host}, port ${port}: ${why}.`, {
+    param: 'gateway.port',
+    details: { reason },
+    cause: error,
+  });
+}

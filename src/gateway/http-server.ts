@@ -1,0 +1,102 @@
+import { randomUUID } from 'node:crypto';
+import { createServer, type Server } from 'node:http';
+import type { Socket } from 'node:net';
+import { LlameroError } from '../core/errors.ts';
+import { answerOnSocket } from './answer.ts';
+import { GatewayRequest, GatewayResponse } from './gateway-message.ts';
+import type { GatewayLimits } from './limits.ts';
+
+/** The server of the gateway, whose messages are its own classes. */
+export type GatewayServer = Server<typeof GatewayRequest, typeof GatewayResponse>;
+
+/** Takes every request. `askFirst`: the client waits for `100 Continue` before it sends its body. */
+export type RequestHandler = (request: GatewayRequest, response: GatewayResponse, askFirst: boolean) => void;
+
+/** The newest response of a connection, to tell whether an answer may still be written on the bare socket. */
+const NEWEST = Symbol('newest response');
+type TrackedSocket = Socket & { [NEWEST]?: GatewayResponse };
+
+/**
+ * A node:http server with strict parsing and all limits set. Whatever goes wrong below HTTP (bad framing, headers too
+ * large, a client too slow) is answered in the shape of every other error, and the connection is closed.
+ */
+export function createHttpServer(limits: GatewayLimits, handle: RequestHandler): GatewayServer {
+  const server = createServer<typeof GatewayRequest, typeof GatewayResponse>({
+    IncomingMessage: GatewayRequest,
+    ServerResponse: GatewayResponse,
+    insecureHTTPParser: false,
+    // Checked by the front door, which answers in our shape.
+    requireHostHeader: false,
+    noDelay: true,
+    headersTimeout: limits.headersTimeoutMs,
+    requestTimeout: limits.requestTimeoutMs,
+    connectionsCheckingInterval: limits.connectionsCheckingIntervalMs,
+    keepAliveTimeout: limits.keepAliveTimeoutMs,
+    maxHeaderSize: limits.maxHeaderBytes,
+  });
+  server.maxConnections = limits.maxConnections;
+  // Node drops headers beyond a count silently; their total size is limited anyway.
+  server.maxHeadersCount = 0;
+  server.on('request', (request, response) => {
+    track(response);
+    handle(request, response, false);
+  });
+  server.on('checkContinue', (request: GatewayRequest, response: GatewayResponse) => {
+    track(response);
+    handle(request, response, true);
+  });
+  // Unknown expectations reach the front door too, which refuses them.
+  server.on('checkExpectation', (request: GatewayRequest, response: GatewayResponse) => {
+    track(response);
+    handle(request, response, true);
+  });
+  server.on('connect', (_request, socket) => {
+    const error = new LlameroError('method_not_allowed', 'CONNECT is not supported.');
+    answerOnSocket(socket as Socket, error, randomUUID(), limits.lingerMs);
+  });
+  return server;
+}
+
+/** Answers a failure below HTTP. */
+export function onClientError(error: Error & { code?: string }, socket: Socket, lingerMs: number): void {
+  // Answered already; what still comes is thrown away until the socket is closed.
+  if (socket.writableEnded && !socket.destroyed) return;
+  if (error.code === 'ECONNRESET' || !socket.writable) {
+    socket.destroy();
+    return;
+  }
+  const newest = (socket as TrackedSocket)[NEWEST];
+  if (newest !== undefined && !mayAnswer(newest)) {
+    socket.destroy();
+    return;
+  }
+  answerOnSocket(socket, describeClientError(error.code), randomUUID(), lingerMs);
+}
+
+/**
+ * Not while an answer is on its way, or another one is waiting behind it, and not after a request was answered before
+ * its body had come: bytes written then would be taken for a part of that answer, or for an answer to nothing.
+ */
+function mayAnswer(newest: GatewayResponse): boolean {
+  if (newest.writableFinished) return newest.req.complete;
+  return !newest.headersSent && newest.socket !== null;
+}
+
+function describeClientError(code: string | undefined): LlameroError {
+  switch (code) {
+    case 'HPE_HEADER_OVERFLOW':
+      return new LlameroError('request_too_large', 'The request line and headers are larger than the limit.', {
+        status: 431,
+      });
+    case 'HPE_CHUNK_EXTENSIONS_OVERFLOW':
+      return new LlameroError('request_too_large', 'The chunk extensions of the body are too large.');
+    case 'ERR_HTTP_REQUEST_TIMEOUT':
+      return new LlameroError('request_timeout', 'The request was not received in time.');
+    default:
+      return new LlameroError('invalid_request', 'The request is not valid HTTP/1.1.', { details: { parser: code } });
+  }
+}
+
+function track(response: GatewayResponse): void {
+  (response.req.socket as TrackedSocket)[NEWEST] = response;
+}

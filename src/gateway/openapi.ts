@@ -1,0 +1,169 @@
+import { ERROR_CODES, type ErrorCode } from '../core/errors.ts';
+import { ENGINE_ROUTES, type EngineRoute } from '../core/openai/routes.ts';
+import { packageVersion } from './package-version.ts';
+
+/** The OpenAPI 3.1 description of the gateway, made from the route table and the table of error codes. */
+
+type Json = Record<string, unknown>;
+
+const DIALECTS: Readonly<Record<EngineRoute['dialect'], string>> = {
+  chat: 'OpenAI Chat Completions',
+  completions: 'OpenAI Completions',
+  responses: 'OpenAI Responses',
+  messages: 'Anthropic Messages',
+  completion: 'llama.cpp completion',
+  json: 'JSON',
+};
+
+const OPEN: readonly Json[] = [];
+let made: Json | null = null;
+
+/** The document; made once. */
+export function openApiDocument(): Json {
+  made ??= {
+    openapi: '3.1.0',
+    info: {
+      title: 'llamero',
+      version: packageVersion(),
+      description:
+        'An OpenAI-compatible gateway in front of a supervised llama-server. Bodies pass through unchanged; their ' +
+        'fields are those of the named API as llama-server understands them.',
+      license: { name: 'MIT', identifier: 'MIT' },
+    },
+    security: [{ bearer: [] }, { apiKey: [] }],
+    paths: paths(),
+    components: components(),
+  };
+  return made;
+}
+
+function paths(): Json {
+  const all: Record<string, Json> = {};
+  for (const route of ENGINE_ROUTES.values()) {
+    (all[route.path] ??= {})[route.method.toLowerCase()] = relayed(route);
+  }
+  all['/v1/models/{id}'] = {
+    get: operation('model', 'One model of the list', {
+      parameters: [{ name: 'id', in: 'path', required: true, schema: { type: 'string' } }, ...REQUEST_HEADERS],
+      responses: { '200': json('The model'), ...failures('model_not_found') },
+    }),
+  };
+  const healthy = { '200': json('Requests may flow'), '503': { $ref: '#/components/responses/NotReady' } };
+  all['/health'] = { get: operation('health', 'Whether requests may flow', { security: OPEN, responses: healthy }) };
+  all['/readyz'] = { get: operation('readyz', 'The same as /health', { security: OPEN, responses: healthy }) };
+  all['/livez'] = {
+    get: operation('livez', 'Whether the process answers', { security: OPEN, responses: { '200': json('It does') } }),
+  };
+  all['/admin/status'] = {
+    get: operation('admin.status', 'State of gateway and engine', {
+      responses: { '200': json('The state'), ...failures() },
+    }),
+  };
+  all['/openapi.json'] = {
+    get: operation('openapi', 'This document', { responses: { '200': json('OpenAPI 3.1'), ...failures() } }),
+  };
+  return all;
+}
+
+function relayed(route: EngineRoute): Json {
+  const ok: Json = {
+    description: `The engine's answer${route.canStream ? ', or a stream if the body has "stream": true' : ''}`,
+    headers: RESPONSE_HEADERS,
+    content: {
+      'application/json': { schema: true },
+      ...(route.canStream ? { 'text/event-stream': { schema: { type: 'string' } } } : {}),
+    },
+  };
+  return operation(route.name, `${DIALECTS[route.dialect]}: ${route.path}`, {
+    parameters: REQUEST_HEADERS,
+    ...(route.method === 'POST'
+      ? { requestBody: { required: true, content: { 'application/json': { schema: { type: 'object' } } } } }
+      : {}),
+    responses: { '200': ok, ...failures() },
+  });
+}
+
+function operation(operationId: string, summary: string, more: Json): Json {
+  return { operationId, summary, ...more };
+}
+
+function json(description: string): Json {
+  return { description, headers: RESPONSE_HEADERS, content: { 'application/json': { schema: { type: 'object' } } } };
+}
+
+/** One response per status, each listing the codes that come with it. */
+function failures(...only: ErrorCode[]): Json {
+  const byStatus = new Map<number, string[]>();
+  for (const [code, { status, meaning }] of Object.entries(ERROR_CODES)) {
+    if (NOT_OVER_HTTP.has(code) || (code === 'model_not_found' && !only.includes(code))) continue;
+    byStatus.set(status, [...(byStatus.get(status) ?? []), `\`${code}\`: ${meaning}`]);
+  }
+  return Object.fromEntries(
+    [...byStatus].map(([status, lines]) => [
+      String(status),
+      {
+        description: lines.join('\n\n'),
+        headers: status === 429 || status === 503 ? { ...RESPONSE_HEADERS, ...RETRY_AFTER } : RESPONSE_HEADERS,
+        content: { 'application/json': { schema: { $ref: '#/components/schemas/Error' } } },
+      },
+    ]),
+  );
+}
+
+const NOT_OVER_HTTP: ReadonlySet<string> = new Set(['cancelled', 'install_failed', 'invalid_options']);
+const text = { type: 'string' };
+
+const REQUEST_HEADERS: readonly Json[] = [
+  header('X-Request-Id', 'Up to 128 visible ASCII characters; echoed. Without one, llamero makes one.'),
+  header('X-Request-Timeout', 'Whole request in ms; can only shorten the limit of the server.', {
+    type: 'integer',
+    minimum: 1,
+  }),
+  header('traceparent', 'W3C Trace Context; handed on to the engine.'),
+];
+
+const RESPONSE_HEADERS: Json = {
+  'x-request-id': { description: 'The id of the request', schema: text },
+  'server-timing': { description: 'queue and engine, in ms; on relayed answers', schema: text },
+};
+const RETRY_AFTER: Json = {
+  'retry-after': { description: 'Seconds until another try makes sense', schema: { type: 'integer', minimum: 1 } },
+};
+
+function header(name: string, description: string, schema: Json = { type: 'string' }): Json {
+  return { name, in: 'header', required: false, description, schema };
+}
+
+function components(): Json {
+  return {
+    securitySchemes: {
+      bearer: { type: 'http', scheme: 'bearer' },
+      apiKey: { type: 'apiKey', in: 'header', name: 'x-api-key' },
+    },
+    responses: {
+      NotReady: {
+        description: 'Not ready; `status` names the state',
+        headers: RETRY_AFTER,
+        content: { 'application/json': { schema: { $ref: '#/components/schemas/Error' } } },
+      },
+    },
+    schemas: {
+      Error: {
+        type: 'object',
+        required: ['error'],
+        properties: {
+          error: {
+            type: 'object',
+            required: ['message', 'type', 'param', 'code'],
+            properties: {
+              message: text,
+              type: text,
+              param: { type: ['string', 'null'] },
+              code: { type: 'string', enum: Object.keys(ERROR_CODES).filter((code) => !NOT_OVER_HTTP.has(code)) },
+            },
+          },
+        },
+      },
+    },
+  };
+}

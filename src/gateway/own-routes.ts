@@ -1,0 +1,82 @@
+import type { Server } from 'node:http';
+import type { Socket } from 'node:net';
+import { fastify, type FastifyInstance, type FastifyReply } from 'fastify';
+import { LlameroError, toLlameroError } from '../core/errors.ts';
+import { errorBody, errorObject } from '../core/openai/error-body.ts';
+import { retryAfterOf } from './answer.ts';
+import type { GatewayBackend } from './backend.ts';
+import type { OwnHandler } from './front-door.ts';
+import type { GatewayServer } from './http-server.ts';
+import { fetchModel } from './model-lookup.ts';
+import { openApiDocument } from './openapi.ts';
+
+/** What the gateway's own routes tell of. */
+export interface OwnRoutesContext {
+  readonly backend: GatewayBackend;
+  /** Set while the gateway drains. */
+  readonly closing: LlameroError | null;
+  /** The gateway's part of `/admin/status`. */
+  gatewayStatus(): Record<string, unknown>;
+}
+
+/** Everything that is not relayed, as a fastify application on the gateway's server. */
+export function createOwnRoutes(
+  context: OwnRoutesContext,
+  server: GatewayServer,
+  onClientError: (error: Error, socket: Socket) => void,
+): { app: FastifyInstance; handler: OwnHandler } {
+  const app: FastifyInstance = fastify<Server>({
+    // The server is the gateway's; fastify only routes what the front door leaves to it.
+    serverFactory: () => server as unknown as Server,
+    clientErrorHandler: onClientError,
+    frameworkErrors: (error, _request, reply) => {
+      sendError(
+        reply,
+        new LlameroError('invalid_request', 'The address of the request is malformed.', { cause: error }),
+      );
+    },
+    routerOptions: { maxParamLength: 1000 },
+  });
+  app.setErrorHandler((error, _request, reply) => sendError(reply, toLlameroError(error)));
+  app.setNotFoundHandler((_request, reply) => {
+    sendError(reply, new LlameroError('not_found', 'There is no such route; /openapi.json lists them all.'));
+  });
+  addHealth(app, context);
+  app.get('/admin/status', () => ({ gateway: context.gatewayStatus(), ...context.backend.status() }));
+  app.get('/openapi.json', () => openApiDocument());
+  app.get<{ Params: { '*': string } }>('/v1/models/*', async (request, reply) => {
+    const model = await fetchModel(context.backend, request.params['*'], reply.raw);
+    return reply.type('application/json').send(model);
+  });
+  return { app, handler: (request, response) => app.routing(request, response) };
+}
+
+/**
+ * `/livez` says that the process answers, `/readyz` and `/health` whether requests may flow. They are open to anyone
+ * and so tell the state and nothing else.
+ */
+function addHealth(app: FastifyInstance, context: OwnRoutesContext): void {
+  app.get('/livez', () => ({ status: 'ok' }));
+  for (const path of ['/health', '/readyz']) {
+    app.get(path, (_request, reply) => {
+      const state = context.closing === null ? context.backend.status().state : 'draining';
+      if (state === 'ready') return reply.send({ status: 'ok' });
+      const error = context.closing ?? notReady(state);
+      return reply
+        .code(503)
+        .header('retry-after', retryAfterOf(error) ?? '1')
+        .send({ status: state, error: errorObject(error) });
+    });
+  }
+}
+
+function notReady(state: string): LlameroError {
+  const code = state === 'starting' ? 'engine_starting' : 'engine_unavailable';
+  return new LlameroError(code, `The engine is not ready: ${state}.`);
+}
+
+function sendError(reply: FastifyReply, error: LlameroError): void {
+  const retryAfter = retryAfterOf(error);
+  if (retryAfter !== null) void reply.header('retry-after', retryAfter);
+  void reply.code(error.status).type('application/json').send(errorBody(error));
+}

@@ -1,0 +1,285 @@
+import { LlameroError, toLlameroError } from '../core/errors.ts';
+import type { Exchange, ResponseHead, ResponseSink } from '../core/exchange.ts';
+import { streamErrorEvent } from '../core/openai/error-body.ts';
+import type { EngineRoute } from '../core/openai/routes.ts';
+import { answerError, refuseAndClose } from './answer.ts';
+import type { GatewayBackend } from './backend.ts';
+import type { GatewayRequest, GatewayResponse } from './gateway-message.ts';
+import type { GatewayLimits } from './limits.ts';
+import { checkBody, checkContentHeaders } from './request-body.ts';
+import { contentLengthOf, timeoutOf, traceHeaders } from './request-headers.ts';
+import type { KeptStream, StreamKeeper } from './stream-keeper.ts';
+
+/** What all relays of one gateway share. */
+export interface RelayContext {
+  readonly backend: GatewayBackend;
+  readonly limits: GatewayLimits;
+  readonly bodyLimitBytes: number;
+  readonly allowRemoteMedia: boolean;
+  /** Whole-request limit of answers that are no streams, in ms; null: none. */
+  readonly timeoutMs: number | null;
+  /** Whole-request limit of streams, in ms; null: none. */
+  readonly streamTimeoutMs: number | null;
+  readonly streams: StreamKeeper;
+  /** Every relay that has not ended. */
+  readonly running: Set<Relay>;
+  /** Set while the gateway drains: the reason that new requests get. */
+  closing: LlameroError | null;
+  /** Called when the last running relay ended. */
+  onIdle: (() => void) | null;
+}
+
+const HEARTBEAT = Buffer.from(': heartbeat\n\n');
+/** A stream that was silent at so many looks in a row gets a heartbeat. */
+const QUIET_TICKS = 3;
+
+/**
+ * One relayed request, from its first body byte to the end of its answer. This is the hot path: no promise and no
+ * closure per request or per chunk, and the bytes of either side are not copied.
+ */
+export class Relay implements ResponseSink, KeptStream {
+  readonly #context: RelayContext;
+  readonly #request: GatewayRequest;
+  readonly #response: GatewayResponse;
+  readonly #route: EngineRoute;
+  readonly #query: string;
+  #timeoutHeaderMs: number | null = null;
+  #body: Buffer | null = null;
+  #moreBody: Buffer[] | null = null;
+  #bodyBytes = 0;
+  #exchange: Exchange | null = null;
+  #stream = false;
+  #head: ResponseHead | null = null;
+  #ended = false;
+  #quietTicks = 0;
+  #stalledTicks = 0;
+
+  constructor(
+    context: RelayContext,
+    request: GatewayRequest,
+    response: GatewayResponse,
+    route: EngineRoute,
+    query: string,
+  ) {
+    this.#context = context;
+    this.#request = request;
+    this.#response = response;
+    this.#route = route;
+    this.#query = query;
+  }
+
+  /** Reads the body, if the route has one, and runs the request. `askFirst`: the client waits for `100 Continue`. */
+  start(askFirst: boolean): void {
+    this.#context.running.add(this);
+    this.#response.relay = this;
+    this.#response.on('close', onResponseClose);
+    try {
+      if (this.#context.closing !== null) throw this.#context.closing;
+      const { headers } = this.#request;
+      this.#timeoutHeaderMs = timeoutOf(headers['x-request-timeout'], null);
+      if (this.#route.method === 'GET') {
+        this.#run(null, false);
+        return;
+      }
+      if ((contentLengthOf(headers['content-length']) ?? 0) > this.#context.bodyLimitBytes) {
+        this.#refuseBody();
+        return;
+      }
+      checkContentHeaders(headers['content-type'], headers['content-encoding']);
+    } catch (error) {
+      this.#fail(toLlameroError(error));
+      return;
+    }
+    if (askFirst) this.#response.writeContinue();
+    this.#request.relay = this;
+    this.#request.on('data', onBodyData);
+    this.#request.on('end', onBodyEnd);
+  }
+
+  /** Ends the request with `reason`: as an error answer, or as an error event where a stream is open. */
+  shutDown(reason: LlameroError): void {
+    if (this.#ended) return;
+    if (this.#exchange === null) this.#fail(reason);
+    else this.#exchange.cancel(reason);
+  }
+
+  /** A part of the request body came. */
+  takeBody(chunk: Buffer): void {
+    if (this.#ended) return;
+    this.#bodyBytes += chunk.length;
+    if (this.#bodyBytes > this.#context.bodyLimitBytes) this.#refuseBody();
+    else if (this.#body === null) this.#body = chunk;
+    else (this.#moreBody ??= [this.#body]).push(chunk);
+  }
+
+  /** The request body is complete. */
+  endBody(): void {
+    if (this.#ended) return;
+    const body = this.#moreBody === null ? (this.#body ?? Buffer.alloc(0)) : Buffer.concat(this.#moreBody);
+    this.#body = null;
+    this.#moreBody = null;
+    try {
+      if (this.#context.closing !== null) throw this.#context.closing;
+      const { stream } = checkBody(body, this.#route, this.#context.allowRemoteMedia);
+      this.#run(body, stream);
+    } catch (error) {
+      this.#fail(toLlameroError(error));
+    }
+  }
+
+  /** The client is gone, or has its whole answer. */
+  close(): void {
+    if (this.#ended) return;
+    this.#settle();
+    this.#exchange?.cancel();
+  }
+
+  /** The client reads again. */
+  drained(): void {
+    this.#stalledTicks = 0;
+    if (!this.#ended) this.#exchange?.resume();
+  }
+
+  onHead(head: ResponseHead): void {
+    if (this.#ended) return;
+    this.#head = head;
+    if (!this.#stream) return;
+    this.#response.writeHead(head.status, [
+      'content-type',
+      head.contentType,
+      'cache-control',
+      'no-cache',
+      'x-accel-buffering',
+      'no',
+      ...this.#commonHeaders(head),
+    ]);
+    this.#response.on('drain', onResponseDrain);
+    this.#context.streams.add(this);
+    // The head waits a moment for the first event, so that both leave in one packet.
+    process.nextTick(flushHead, this.#response);
+  }
+
+  onData(chunk: Buffer): boolean {
+    if (this.#ended) return true;
+    if (this.#stream) {
+      this.#quietTicks = 0;
+      return this.#response.write(chunk);
+    }
+    const head = this.#head;
+    if (head === null) return true;
+    this.#response.writeHead(head.status, [
+      'content-type',
+      head.contentType,
+      'content-length',
+      String(chunk.length),
+      ...this.#commonHeaders(head),
+    ]);
+    this.#response.end(chunk);
+    this.#settle();
+    return true;
+  }
+
+  onEnd(): void {
+    if (this.#ended) return;
+    this.#response.end();
+    this.#settle();
+  }
+
+  onError(error: LlameroError): void {
+    if (this.#ended) return;
+    if (this.#response.headersSent) {
+      this.#response.end(streamErrorEvent(this.#route.dialect, error));
+      this.#settle();
+    } else {
+      this.#fail(error);
+    }
+  }
+
+  tick(): void {
+    if (this.#response.writableNeedDrain) {
+      this.#stalledTicks += 1;
+      const { stalledClientMs, heartbeatIntervalMs } = this.#context.limits;
+      // The response's own close then cancels the exchange.
+      if (this.#stalledTicks * heartbeatIntervalMs >= stalledClientMs) this.#response.destroy();
+      return;
+    }
+    this.#quietTicks += 1;
+    if (this.#quietTicks < QUIET_TICKS) return;
+    this.#quietTicks = 0;
+    this.#response.write(HEARTBEAT);
+  }
+
+  #run(body: Buffer | null, stream: boolean): void {
+    this.#stream = stream;
+    const ownMs = stream ? this.#context.streamTimeoutMs : this.#context.timeoutMs;
+    const askedMs = this.#timeoutHeaderMs;
+    const exchange = this.#context.backend.exchange(
+      {
+        id: this.#response.requestId,
+        route: this.#route,
+        query: this.#query,
+        body,
+        stream,
+        headers: traceHeaders(this.#request.headers.traceparent),
+        timeoutMs: askedMs === null ? ownMs : Math.min(askedMs, ownMs ?? askedMs),
+      },
+      this,
+    );
+    if (!this.#ended) this.#exchange = exchange;
+  }
+
+  #refuseBody(): void {
+    const limit = this.#context.bodyLimitBytes;
+    const error = new LlameroError('request_too_large', `The request body is larger than the limit of ${limit} bytes.`);
+    this.#body = null;
+    this.#moreBody = null;
+    this.#settle();
+    refuseAndClose(this.#request, this.#response, error, this.#route.dialect, this.#context.limits.lingerMs);
+  }
+
+  #fail(error: LlameroError): void {
+    this.#settle();
+    const close = this.#context.closing === null ? [] : ['connection', 'close'];
+    answerError(this.#response, error, this.#route.dialect, close);
+  }
+
+  #settle(): void {
+    this.#ended = true;
+    const { running, streams } = this.#context;
+    streams.delete(this);
+    running.delete(this);
+    if (running.size === 0) this.#context.onIdle?.();
+  }
+
+  #commonHeaders(head: ResponseHead): string[] {
+    const headers = [
+      'x-request-id',
+      this.#response.requestId,
+      'server-timing',
+      `queue;dur=${head.queueMs.toFixed(1)}, engine;dur=${head.engineMs.toFixed(1)}`,
+    ];
+    if (this.#response.corsHeaders.length > 0) headers.push(...this.#response.corsHeaders);
+    if (this.#context.closing !== null) headers.push('connection', 'close');
+    return headers;
+  }
+}
+
+function onBodyData(this: GatewayRequest, chunk: Buffer): void {
+  this.relay?.takeBody(chunk);
+}
+
+function onBodyEnd(this: GatewayRequest): void {
+  this.relay?.endBody();
+}
+
+function onResponseClose(this: GatewayResponse): void {
+  this.relay?.close();
+}
+
+function onResponseDrain(this: GatewayResponse): void {
+  this.relay?.drained();
+}
+
+function flushHead(response: GatewayResponse): void {
+  if (!response.destroyed && !response.writableEnded) response.flushHeaders();
+}

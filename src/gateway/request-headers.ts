@@ -1,0 +1,38 @@
+import { randomUUID } from 'node:crypto';
+import { LlameroError } from '../core/errors.ts';
+
+/** Reading of the few request headers that mean something to the gateway itself. Pure, except for a new request id. */
+
+const SANE_REQUEST_ID = /^[\x21-\x7e]{1,128}$/;
+const TRACEPARENT = /^(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}$/;
+const LONGEST_TIMEOUT_MS = 2_147_483_647;
+
+/** The caller's `X-Request-Id` if it is 1 to 128 visible ASCII characters, else a new one. */
+export function requestIdOf(header: string | string[] | undefined): string {
+  return typeof header === 'string' && SANE_REQUEST_ID.test(header) ? header : randomUUID();
+}
+
+/** `traceparent` as the W3C Trace Context defines it, if it is well-formed; a malformed one is not passed on. */
+export function traceHeaders(traceparent: string | string[] | undefined): Record<string, string> | undefined {
+  return typeof traceparent === 'string' && TRACEPARENT.test(traceparent) ? { traceparent } : undefined;
+}
+
+/**
+ * The whole-request limit in ms: the server's own, or the caller's `X-Request-Timeout` where that is shorter.
+ * @throws LlameroError `invalid_request` if the header is not a whole number of at least 1.
+ */
+export function timeoutOf(header: string | string[] | undefined, ownMs: number | null): number | null {
+  if (header === undefined) return ownMs;
+  const asked = typeof header === 'string' && /^\d{1,15}$/.test(header) ? Number(header) : 0;
+  if (asked < 1) {
+    throw new LlameroError('invalid_request', 'X-Request-Timeout must be a whole number of milliseconds, at least 1.', {
+      param: 'x-request-timeout',
+    });
+  }
+  return Math.min(asked, ownMs ?? LONGEST_TIMEOUT_MS);
+}
+
+/** The declared body length, or null without one. Node has refused lengths that are not numbers before this is called. */
+export function contentLengthOf(header: string | undefined): number | null {
+  return header === undefined ? null : Number(header);
+}
