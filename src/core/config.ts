@@ -46,7 +46,7 @@ const engine = z.strictObject({
         .default(5)
         .describe('Crashes within the window before the engine counts as failed'),
       window: positiveMilliseconds('The window in which crashes are counted').default(60_000),
-      delay: milliseconds('Delay before the first restart').default(200),
+      delay: milliseconds('Delay before the second restart within the window; the first comes at once').default(200),
       backoffMultiplier: z
         .number()
         .min(1)

@@ -28,6 +28,7 @@ export type ExitCauseName =
   | 'port_taken'
   | 'wrong_option'
   | 'not_executable'
+  | 'not_prepared'
   | 'startup_timeout'
   | 'unreachable'
   | 'signal'

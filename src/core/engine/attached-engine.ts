@@ -1,0 +1,205 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { Pool } from 'undici';
+import { LlameroError, toLlameroError } from '../errors.ts';
+import type { EngineStateName, LlameroEmitter } from '../events.ts';
+import type { EngineEndpoint, EngineStatus, ReadyEngine } from './engine-endpoint.ts';
+import { probeFacts, probeHealth } from './probe.ts';
+
+const FIRST_PROBE_PAUSE_MS = 50;
+const LONGEST_PROBE_PAUSE_MS = 2000;
+
+export interface AttachedEngineOptions {
+  /** Base address of the llama-server, `http://host:port`. A path is not supported by llama-server without a prefix option. */
+  readonly url: string;
+  /** Key that the server asks for (`--api-key`), if it does. */
+  readonly apiKey?: string | undefined;
+  readonly events: LlameroEmitter;
+}
+
+/**
+ * A llama-server that somebody else runs. The same as a supervised one without owning the process: it is verified before
+ * use, watched through its connections, and verified anew after one of them failed.
+ */
+export class AttachedEngine implements EngineEndpoint {
+  readonly #options: AttachedEngineOptions;
+  readonly #pool: Pool;
+  readonly #headers: Readonly<Record<string, string>>;
+  #state: EngineStateName = 'stopped';
+  #generation = 0;
+  #ready: ReadyEngine | null = null;
+  #readySince: number | null = null;
+  #startMs: number | null = null;
+  #losses = 0;
+  #problem = 'it has not been asked yet';
+  #probing: { readonly abort: AbortController; readonly done: Promise<void> } | null = null;
+  /** Resolves at the next readiness; replaced after each loss. */
+  #arrival = Promise.withResolvers<ReadyEngine>();
+
+  constructor(options: AttachedEngineOptions) {
+    this.#options = options;
+    this.#headers = options.apiKey === undefined ? {} : { authorization: `Bearer ${options.apiKey}` };
+    this.#pool = new Pool(new URL(options.url).origin, {
+      pipelining: 1,
+      connections: null,
+      headersTimeout: 0,
+      bodyTimeout: 0,
+    });
+  }
+
+  current(): ReadyEngine | null {
+    return this.#ready;
+  }
+
+  async ready(signal: AbortSignal): Promise<ReadyEngine> {
+    signal.throwIfAborted();
+    if (this.#state === 'draining' || this.#state === 'stopping')
+      throw new LlameroError('engine_unavailable', 'The engine is being stopped.');
+    if (this.#ready !== null) return this.#ready;
+    this.#probe();
+    const aborted = Promise.withResolvers<never>();
+    const onAbort = (): void => aborted.reject(signal.reason);
+    signal.addEventListener('abort', onAbort, { once: true });
+    try {
+      return await Promise.race([this.#arrival.promise, aborted.promise]);
+    } finally {
+      signal.removeEventListener('abort', onAbort);
+    }
+  }
+
+  async start(): Promise<void> {
+    await this.ready(new AbortController().signal);
+  }
+
+  suspect(generation: number): void {
+    if (generation !== this.#generation || this.#ready === null) return;
+    this.#losses += 1;
+    this.#ready = null;
+    this.#readySince = null;
+    this.#arrival = Promise.withResolvers();
+    this.#problem = 'a connection to it broke';
+    this.#options.events.publish('engine-exit', {
+      generation,
+      cause: 'unreachable',
+      message: 'The llama-server stopped answering.',
+      code: null,
+      signal: null,
+      expected: false,
+      log: [],
+    });
+    this.#become('crashed');
+    this.#probe();
+  }
+
+  async explainLoss(generation: number): Promise<LlameroError> {
+    const error = new LlameroError('engine_error', 'The connection to the llama-server broke.', {
+      details: { cause: 'unreachable' },
+    });
+    if (generation === this.#generation && this.#ready !== null && (await this.#answers())) return error;
+    this.suspect(generation);
+    return error;
+  }
+
+  status(): EngineStatus {
+    return {
+      state: this.#state,
+      generation: this.#generation,
+      cause:
+        this.#ready === null
+          ? { name: 'unreachable', message: `The llama-server is not reachable: ${this.#problem}.` }
+          : null,
+      facts: this.#ready?.facts ?? null,
+      pid: null,
+      readySince: this.#readySince,
+      startMs: this.#startMs,
+      crashes: this.#losses,
+    };
+  }
+
+  drain(): void {
+    if (this.#state === 'ready') this.#become('draining');
+  }
+
+  async stop(): Promise<void> {
+    this.#become('stopping');
+    this.#probing?.abort.abort(new LlameroError('engine_unavailable', 'The engine is being stopped.'));
+    this.#ready = null;
+    await this.#pool.destroy(new LlameroError('engine_unavailable', 'The engine is being stopped.'));
+    await this.#probing?.done;
+    this.#become('stopped');
+  }
+
+  /** Whether the server answers at all, after one connection to it broke. */
+  async #answers(): Promise<boolean> {
+    return (
+      (await probeHealth({ dispatcher: this.#pool, headers: this.#headers }, new AbortController().signal)) !==
+      'unreachable'
+    );
+  }
+
+  #probe(): void {
+    if (this.#probing !== null) return;
+    const abort = new AbortController();
+    const done = this.#probeUntilReady(abort.signal).finally(() => {
+      this.#probing = null;
+    });
+    this.#probing = { abort, done };
+  }
+
+  /** Never rejects; ends with readiness or with the signal. */
+  async #probeUntilReady(signal: AbortSignal): Promise<void> {
+    this.#become('starting');
+    this.#generation += 1;
+    const startedAt = performance.now();
+    this.#options.events.publish('engine-start', {
+      generation: this.#generation,
+      command: new URL(this.#options.url).origin,
+      args: [],
+    });
+    for (let pauseMs = FIRST_PROBE_PAUSE_MS; !signal.aborted; pauseMs = Math.min(pauseMs * 2, LONGEST_PROBE_PAUSE_MS)) {
+      try {
+        if (await this.#tryOnce(signal, startedAt)) return;
+        await sleep(pauseMs, undefined, { signal });
+      } catch (error) {
+        if (!signal.aborted) this.#problem = toLlameroError(error).message;
+      }
+    }
+  }
+
+  async #tryOnce(signal: AbortSignal, startedAt: number): Promise<boolean> {
+    const target = { dispatcher: this.#pool, headers: this.#headers };
+    const health = await probeHealth(target, signal);
+    this.#problem = health === 'loading' ? 'it is loading its model' : 'it does not answer';
+    if (health !== 'ready') return false;
+    try {
+      this.#arrive(await probeFacts(target, signal), performance.now() - startedAt);
+      return true;
+    } catch (error) {
+      this.#problem = toLlameroError(error).message.replace(/\.$/, '');
+      return false;
+    }
+  }
+
+  #arrive(facts: ReadyEngine['facts'], startMs: number): void {
+    const ready: ReadyEngine = { generation: this.#generation, dispatcher: this.#pool, headers: this.#headers, facts };
+    this.#ready = ready;
+    this.#readySince = Date.now();
+    this.#startMs = startMs;
+    this.#become('ready');
+    const { slots, contextLength, model } = facts;
+    this.#options.events.publish('engine-ready', {
+      generation: this.#generation,
+      startMs,
+      slots,
+      contextLength,
+      model,
+    });
+    this.#arrival.resolve(ready);
+  }
+
+  #become(state: EngineStateName): void {
+    const from = this.#state;
+    if (from === state) return;
+    this.#state = state;
+    this.#options.events.publish('engine-state', { from, to: state, generation: this.#generation });
+  }
+}

@@ -1,0 +1,58 @@
+import type { EngineConfig } from '../config.ts';
+
+/** Where an engine listens. */
+export type EngineAddress =
+  | { readonly kind: 'unix'; readonly socketPath: string }
+  | { readonly kind: 'tcp'; readonly port: number };
+
+/**
+ * How often a streaming llama-server says that it is alive while it has nothing to send, in seconds. Its own default is
+ * 30 s, which is also llamero's default limit for silence within a stream.
+ */
+const PING_SECONDS = 10;
+
+/** `llama.pooling_type` of a reranker in GGUF (`enum llama_pooling_type`, include/llama.h). */
+const POOLING_RANK = 4;
+/** llama-server must read an embedding input in one physical batch; beyond this it would cost too much memory by default. */
+const LARGEST_EMBEDDING_BATCH = 8192;
+
+/** The model as an engine needs to know it. */
+export interface EngineModel {
+  readonly path: string;
+  /** Name under which it is served. */
+  readonly name: string;
+  /** `<architecture>.pooling_type` of the GGUF; null for a model that was not made for embeddings. */
+  readonly poolingType: number | null;
+}
+
+/**
+ * The command line of llama-server (options: `common/arg.cpp`). The user's own `engine.args` come last, because the
+ * server lets a later option win.
+ */
+export function engineArguments(
+  config: Pick<EngineConfig, 'parallel' | 'ctxSize' | 'args'>,
+  model: EngineModel,
+  address: EngineAddress,
+): string[] {
+  return [
+    ...['--model', model.path, '--alias', model.name],
+    ...(address.kind === 'unix'
+      ? ['--host', address.socketPath]
+      : ['--host', '127.0.0.1', '--port', String(address.port)]),
+    // llama-server divides its context among the slots; llamero's ctxSize is that of one slot.
+    ...['--parallel', String(config.parallel), '--ctx-size', String(config.ctxSize * config.parallel)],
+    ...['--sse-ping-interval', String(PING_SECONDS)],
+    // The page of llama-server is not served through llamero; metrics and slots are read by llamero itself.
+    ...['--no-ui', '--metrics', '--slots'],
+    ...embeddingArguments(model.poolingType, config.ctxSize),
+    ...config.args,
+  ];
+}
+
+/** Embeddings beside chat cost nothing (measured), so they are always on; a reranker can do nothing else. */
+function embeddingArguments(poolingType: number | null, ctxSize: number): string[] {
+  if (poolingType === POOLING_RANK) return ['--reranking'];
+  if (poolingType === null) return ['--embeddings', '--pooling', 'mean'];
+  const batch = String(Math.min(ctxSize, LARGEST_EMBEDDING_BATCH));
+  return ['--embeddings', '--batch-size', batch, '--ubatch-size', batch];
+}

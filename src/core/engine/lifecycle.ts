@@ -1,0 +1,180 @@
+import type { EngineStateName } from '../events.ts';
+import type { ExitCause } from './exit-cause.ts';
+
+/**
+ * The life of one engine as a pure function: `(state, event) -> (state, effects)`. The owner (`supervised-engine.ts`)
+ * feeds it with what happened and carries out what it says; nothing else decides.
+ *
+ * Every start has a generation. An event of an older generation changes nothing: a late exit or a late readiness can
+ * not touch the engine that came after.
+ */
+
+interface Common {
+  /** Number of the latest start; 0 before the first. */
+  readonly generation: number;
+  /** Times of unexpected ends that still count against the restart limit, in ms of a monotonic clock. */
+  readonly crashes: readonly number[];
+  /** Set once the limit was exceeded, until an engine has lived through a whole window: restarts come at `maxDelay`. */
+  readonly slow: boolean;
+}
+
+/** The state of an engine; each carries only its own data. */
+export type EngineState =
+  | (Common & { readonly name: 'stopped' })
+  | (Common & { readonly name: 'starting' })
+  | (Common & { readonly name: 'ready'; readonly since: number })
+  | (Common & { readonly name: 'draining'; readonly since: number })
+  | (Common & { readonly name: 'stopping' })
+  | (Common & { readonly name: 'crashed'; readonly cause: ExitCause })
+  | (Common & { readonly name: 'backing-off'; readonly cause: ExitCause; readonly delayMs: number })
+  | (Common & { readonly name: 'failed'; readonly cause: ExitCause; readonly retryDelayMs: number | null });
+
+/** What may happen to an engine. `at` is a monotonic time in ms. */
+export type EngineEvent =
+  | { readonly type: 'start' }
+  | { readonly type: 'ready'; readonly generation: number; readonly at: number }
+  | { readonly type: 'exited'; readonly generation: number; readonly at: number; readonly cause: ExitCause }
+  /** The remains of a crashed process are cleared away. */
+  | { readonly type: 'cleared'; readonly generation: number; readonly random: number }
+  /** The delay of `backing-off` or of the slow retry of `failed` is over. */
+  | { readonly type: 'delay-over'; readonly generation: number }
+  /** End it once the running requests have finished. */
+  | { readonly type: 'drain' }
+  /** End it now. */
+  | { readonly type: 'stop' };
+
+/** What the owner has to do after a transition, in order. */
+export type EngineEffect =
+  | { readonly type: 'spawn' }
+  /** Remove what a dead process left behind, then report `cleared`. */
+  | { readonly type: 'clear' }
+  /** Report `delay-over` after this long. */
+  | { readonly type: 'delay'; readonly delayMs: number }
+  | { readonly type: 'cancel-delay' }
+  /** SIGTERM, then SIGKILL to the process group. */
+  | { readonly type: 'terminate' };
+
+/** When and how often a crashed engine is started again; names as in the configuration. */
+export interface RestartPolicy {
+  readonly maxRestarts: number;
+  /** ms */
+  readonly window: number;
+  /** ms */
+  readonly delay: number;
+  readonly backoffMultiplier: number;
+  /** ms */
+  readonly maxDelay: number;
+}
+
+export interface Transition {
+  readonly state: EngineState;
+  readonly effects: readonly EngineEffect[];
+}
+
+/** Where every engine begins. */
+export const INITIAL_ENGINE_STATE: EngineState = { name: 'stopped', generation: 0, crashes: [], slow: false };
+
+/** States in which a process of this generation exists. */
+const ALIVE: ReadonlySet<EngineStateName> = new Set(['starting', 'ready', 'draining', 'stopping']);
+
+/** The transition function. An event that does not concern the state leaves it as it is, without effects. */
+export function transition(state: EngineState, event: EngineEvent, policy: RestartPolicy): Transition {
+  if ('generation' in event && event.generation !== state.generation) return unchanged(state);
+  switch (event.type) {
+    case 'start':
+      return start(state);
+    case 'ready':
+      return state.name === 'starting'
+        ? { state: { ...common(state), name: 'ready', since: event.at }, effects: [] }
+        : unchanged(state);
+    case 'exited':
+      return exited(state, event.at, event.cause, policy);
+    case 'cleared':
+      return state.name === 'crashed' ? afterCrash(state, event.random, policy) : unchanged(state);
+    case 'delay-over':
+      return state.name === 'backing-off' || state.name === 'failed' ? spawnNext(state, []) : unchanged(state);
+    case 'drain':
+      return state.name === 'ready' ? { state: { ...state, name: 'draining' }, effects: [] } : unchanged(state);
+    case 'stop':
+      return stop(state);
+  }
+}
+
+/**
+ * The delay before restart number `restarts` within the window. The first comes at once: one crash is an accident, and
+ * somebody waits. From the second on it is exponential, at most `maxDelay`, with "equal jitter": half of it fixed,
+ * half random, so that many engines do not start in step.
+ */
+export function restartDelayMs(restarts: number, random: number, policy: RestartPolicy): number {
+  if (restarts <= 1) return 0;
+  const full = Math.min(policy.maxDelay, policy.delay * policy.backoffMultiplier ** (restarts - 2));
+  return Math.round(full / 2 + (full / 2) * random);
+}
+
+function start(state: EngineState): Transition {
+  if (state.name === 'stopped') return spawnNext({ ...state, crashes: [], slow: false }, []);
+  // An explicit start is somebody's word that the cause is mended: the count begins anew.
+  if (state.name === 'failed') return spawnNext({ ...state, crashes: [], slow: false }, [{ type: 'cancel-delay' }]);
+  return unchanged(state);
+}
+
+function exited(state: EngineState, at: number, cause: ExitCause, policy: RestartPolicy): Transition {
+  if (!ALIVE.has(state.name)) return unchanged(state);
+  if (state.name === 'stopping' || state.name === 'draining')
+    return { state: { ...common(state), name: 'stopped' }, effects: [] };
+  const livedThroughWindow = state.name === 'ready' && at - state.since >= policy.window;
+  const crashes = livedThroughWindow ? [at] : [...state.crashes.filter((time) => at - time < policy.window), at];
+  return {
+    state: { generation: state.generation, crashes, slow: state.slow && !livedThroughWindow, name: 'crashed', cause },
+    effects: [{ type: 'clear' }],
+  };
+}
+
+function afterCrash(
+  state: Extract<EngineState, { name: 'crashed' }>,
+  random: number,
+  policy: RestartPolicy,
+): Transition {
+  const { cause } = state;
+  if (cause.final) return { state: { ...common(state), name: 'failed', cause, retryDelayMs: null }, effects: [] };
+  if (state.slow || state.crashes.length > policy.maxRestarts) {
+    const retryDelayMs = policy.maxDelay;
+    return {
+      state: { ...common(state), slow: true, name: 'failed', cause, retryDelayMs },
+      effects: [{ type: 'delay', delayMs: retryDelayMs }],
+    };
+  }
+  const delayMs = restartDelayMs(state.crashes.length, random, policy);
+  return { state: { ...common(state), name: 'backing-off', cause, delayMs }, effects: [{ type: 'delay', delayMs }] };
+}
+
+function stop(state: EngineState): Transition {
+  switch (state.name) {
+    case 'starting':
+    case 'ready':
+    case 'draining':
+      return { state: { ...common(state), name: 'stopping' }, effects: [{ type: 'terminate' }] };
+    case 'backing-off':
+    case 'failed':
+      return { state: { ...common(state), name: 'stopped' }, effects: [{ type: 'cancel-delay' }] };
+    case 'crashed':
+      return { state: { ...common(state), name: 'stopped' }, effects: [] };
+    default:
+      return unchanged(state);
+  }
+}
+
+function spawnNext(state: EngineState, before: readonly EngineEffect[]): Transition {
+  return {
+    state: { ...common(state), generation: state.generation + 1, name: 'starting' },
+    effects: [...before, { type: 'spawn' }],
+  };
+}
+
+function common(state: EngineState): Common {
+  return { generation: state.generation, crashes: state.crashes, slow: state.slow };
+}
+
+function unchanged(state: EngineState): Transition {
+  return { state, effects: [] };
+}

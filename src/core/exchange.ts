@@ -1,0 +1,62 @@
+import type { LlameroError } from './errors.ts';
+import type { TokenCounts } from './events.ts';
+import type { EngineRoute } from './openai/routes.ts';
+
+/**
+ * The contract between the pipeline and whoever calls it: the gateway, which writes to a socket, and the library,
+ * which fills a promise or an async iterable. Push-style with a pause signal, because this is the per-token path.
+ */
+
+/** One request for an engine. */
+export interface PipelineRequest {
+  /** Unique per request; in every event and, as `x-request-id`, in the answer. */
+  readonly id: string;
+  readonly route: EngineRoute;
+  /** Query of the request with its question mark, or empty. */
+  readonly query: string;
+  /** Body as it goes to the engine, byte for byte; null for GET. */
+  readonly body: Buffer | null;
+  /** Whether the caller asked for a stream (`"stream": true`). */
+  readonly stream: boolean;
+  /** Headers that travel on to the engine, such as `traceparent`. */
+  readonly headers?: Readonly<Record<string, string>>;
+  /** Whole-request limit in ms from now; null: none. The caller already took the shortest of its sources. */
+  readonly timeoutMs: number | null;
+}
+
+/** What is known when the first byte of the answer may go out. */
+export interface ResponseHead {
+  readonly status: number;
+  readonly contentType: string;
+  /** Time spent waiting for the engine and for a slot, in ms. */
+  readonly queueMs: number;
+  /** From sending to the engine's first byte, in ms. */
+  readonly engineMs: number;
+}
+
+/**
+ * Receives one answer. Calls come in this order: `onHead` once, `onData` any number of times, then exactly one of
+ * `onEnd` and `onError`; `onError` may come first and alone.
+ *
+ * A non-streaming answer is complete and checked when `onHead` is called, and arrives in exactly one `onData`.
+ * A stream arrives in whole server-sent events, never cut inside one, and `onEnd` means that its dialect's own end was seen.
+ * Engine answers that are errors arrive as `onError` with the engine's status and message.
+ */
+export interface ResponseSink {
+  onHead(head: ResponseHead): void;
+  /** @returns false to pause; go on with {@link Exchange.resume}. At most one more chunk may follow a false. */
+  onData(chunk: Buffer): boolean;
+  onEnd(end: { usage: TokenCounts | null }): void;
+  onError(error: LlameroError): void;
+}
+
+/** The running request, in the hand of its caller. */
+export interface Exchange {
+  /** Go on after `onData` returned false. */
+  resume(): void;
+  /**
+   * The caller is gone, or wants no more: the upstream connection is closed, so the engine frees its slot.
+   * `onError` follows with `reason` (default code `cancelled`), unless the exchange has ended already. Idempotent.
+   */
+  cancel(reason?: LlameroError): void;
+}

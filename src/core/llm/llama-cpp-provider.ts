@@ -1,0 +1,332 @@
+import { randomUUID } from 'node:crypto';
+import { z } from 'zod';
+import { type Config, type ConfigInput, parseConfig } from '../config.ts';
+import { AttachedEngine } from '../engine/attached-engine.ts';
+import type { EngineEndpoint, EngineStatus } from '../engine/engine-endpoint.ts';
+import { SupervisedEngine } from '../engine/supervised-engine.ts';
+import { LlameroError } from '../errors.ts';
+import { LlameroEmitter, type LlameroEvents, type TokenCounts } from '../events.ts';
+import type { Exchange, PipelineRequest, ResponseSink } from '../exchange.ts';
+import { engineRoute } from '../openai/routes.ts';
+import { tokenCountsOf } from '../openai/usage.ts';
+import { Pipeline } from '../pipeline.ts';
+import { AnswerStream } from './answer-stream.ts';
+import {
+  type ChatAnswer,
+  type Generation,
+  type StreamPart,
+  toChatAnswer,
+  toChatPart,
+  toCompletionPart,
+  toEmbeddings,
+  toGeneration,
+  toRanking,
+  toText,
+  toTokens,
+} from './answers.ts';
+import { collectAnswer } from './collect-answer.ts';
+import {
+  type CallOptions,
+  chatBody,
+  type ChatMessage,
+  type ChatOptions,
+  completionBody,
+  type GenerateOptions,
+  parseArgument,
+  parseCallOptions,
+  parseChatOptions,
+  parseGenerateOptions,
+  parseRerankOptions,
+  type RerankOptions,
+} from './generate-options.ts';
+import { type PreparationProgress, prepareLaunch, type PreparedEngine } from './prepare-launch.ts';
+
+/** What the provider is doing, for display. */
+export interface ProviderStatus extends EngineStatus {
+  /** Name of the model, as far as it is known. */
+  readonly model: string | null;
+  /** Requests in flight, waiting ones included. */
+  readonly inFlight: number;
+  /** Requests that wait for a slot. */
+  readonly queued: number;
+  /** The llama-server in use; null before it was found and for an attached one. */
+  readonly engine: PreparedEngine['binary'] | null;
+}
+
+/** What {@link LlamaCppProvider.getModelInfo} tells. */
+export interface ModelInfo {
+  readonly model: string | null;
+  /** Tokens per slot; null until the engine was ready once. */
+  readonly contextLength: number | null;
+  readonly slots: number | null;
+  /** Requests in flight. */
+  readonly processCount: number;
+  readonly state: EngineStatus['state'];
+}
+
+/** Beyond the configuration: what only a program can pass. */
+export interface ProviderHooks {
+  /** Progress of installing llama-server and of downloading a model. */
+  readonly onProgress?: (progress: PreparationProgress) => void;
+  /** Environment for the search of llama-server and models, and of the engine. Default `process.env`. */
+  readonly env?: NodeJS.ProcessEnv;
+}
+
+const promptSchema = z.string();
+const messagesSchema = z.array(z.looseObject({ role: z.string() })).min(1);
+const embedSchema = z.union([z.string(), z.array(z.string()).min(1)]);
+const tokensSchema = z.array(z.number().int().min(0));
+
+/**
+ * A model served by llama.cpp, as an object. Owns one guarded llama-server, or the connection to one; every call goes
+ * through the same pipeline as the gateway's requests.
+ *
+ * ```ts
+ * await using provider = new LlamaCppProvider({ model: './model.gguf' });
+ * const { text } = await provider.generate('Hello', { maxTokens: 64 });
+ * ```
+ */
+export class LlamaCppProvider {
+  /** Everything observable; see {@link LlameroEvents}. */
+  readonly events = new LlameroEmitter();
+  readonly config: Config;
+  readonly #engine: EngineEndpoint;
+  readonly #pipeline: Pipeline;
+  #prepared: PreparedEngine | null = null;
+  #stopped: Promise<void> | null = null;
+
+  /**
+   * @param options the configuration; see `config.ts` for keys and defaults. Nothing is started yet.
+   * @throws LlameroError `invalid_options` that names the key.
+   */
+  constructor(options: ConfigInput, hooks: ProviderHooks = {}) {
+    this.config = parseConfig(options, 'options');
+    const { model, engineUrl } = this.config;
+    const env = hooks.env ?? process.env;
+    if (engineUrl !== null) {
+      this.#engine = new AttachedEngine({ url: engineUrl, apiKey: env['LLAMERO_ENGINE_API_KEY'], events: this.events });
+    } else if (model === null) {
+      throw new LlameroError('invalid_options', 'model: expected a path, an https address or user/repo, came nothing', {
+        param: 'model',
+      });
+    } else {
+      this.#engine = new SupervisedEngine({
+        config: this.config.engine,
+        env,
+        events: this.events,
+        prepare: async (signal) => {
+          this.#prepared = await prepareLaunch({
+            model,
+            command: this.config.engine.command,
+            env,
+            signal,
+            onProgress: hooks.onProgress,
+          });
+          return this.#prepared.launch;
+        },
+      });
+    }
+    this.#pipeline = new Pipeline(this.#engine, this.config, this.events);
+  }
+
+  /** A provider for a llama-server that somebody else runs. @param url `http://host:port` */
+  static connect(
+    url: string,
+    options: Omit<ConfigInput, 'engineUrl' | 'model'> = {},
+    hooks: ProviderHooks = {},
+  ): LlamaCppProvider {
+    return new LlamaCppProvider({ ...options, engineUrl: url }, hooks);
+  }
+
+  /** Starts the engine and waits until it is ready. Optional: the first request does the same. @throws LlameroError `engine_unavailable` with the cause. */
+  async start(): Promise<void> {
+    this.#assertUsable();
+    await this.#engine.start();
+  }
+
+  /** Ends running requests and the engine. Resolves when nothing of it is left; idempotent. */
+  stop(): Promise<void> {
+    this.#stopped ??= this.#stop();
+    return this.#stopped;
+  }
+
+  /** The same as {@link stop}, by the name that the requirements report uses. */
+  cleanup(): Promise<void> {
+    return this.stop();
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.stop();
+  }
+
+  /** Resolves when no request is in flight. New ones are still taken. */
+  idle(): Promise<void> {
+    return this.#pipeline.idle();
+  }
+
+  /** Listens to an event; see {@link LlameroEvents}. */
+  on<Name extends keyof LlameroEvents>(name: Name, listener: (...payload: LlameroEvents[Name]) => void): this {
+    this.events.on(name, listener as never);
+    return this;
+  }
+
+  /** Stops listening. */
+  off<Name extends keyof LlameroEvents>(name: Name, listener: (...payload: LlameroEvents[Name]) => void): this {
+    this.events.off(name, listener as never);
+    return this;
+  }
+
+  /** Completes a prompt as it is, without chat template. @throws LlameroError */
+  async generate(prompt: string, options?: GenerateOptions): Promise<Generation> {
+    const parsed = parseGenerateOptions(options);
+    const body = completionBody(parseArgument('prompt', promptSchema, prompt), parsed, false);
+    return toGeneration(await this.#call('POST /completion', body, parsed));
+  }
+
+  /** Like {@link generate}, piece by piece. The request is sent at the first read; leaving the loop cancels it. */
+  stream(prompt: string, options?: GenerateOptions): AsyncIterableIterator<StreamPart> {
+    const parsed = parseGenerateOptions(options);
+    const body = completionBody(parseArgument('prompt', promptSchema, prompt), parsed, true);
+    return this.#stream('POST /completion', body, toCompletionPart, parsed);
+  }
+
+  /** Answers a chat with the model's own template. Tools, response_format and images as llama-server understands them. */
+  async chat(messages: readonly ChatMessage[], options?: ChatOptions): Promise<ChatAnswer> {
+    const parsed = parseChatOptions(options);
+    parseArgument('messages', messagesSchema, messages);
+    return toChatAnswer(await this.#call('POST /v1/chat/completions', chatBody(messages, parsed, false), parsed));
+  }
+
+  /** Like {@link chat}, piece by piece. */
+  chatStream(messages: readonly ChatMessage[], options?: ChatOptions): AsyncIterableIterator<StreamPart> {
+    const parsed = parseChatOptions(options);
+    parseArgument('messages', messagesSchema, messages);
+    return this.#stream('POST /v1/chat/completions', chatBody(messages, parsed, true), toChatPart, parsed);
+  }
+
+  /** One vector per input text, in their order. */
+  async embed(
+    input: string | readonly string[],
+    options?: CallOptions,
+  ): Promise<{ embeddings: number[][]; usage: TokenCounts | null }> {
+    const parsed = parseCallOptions(options);
+    const answer = await this.#call(
+      'POST /v1/embeddings',
+      { input: parseArgument('input', embedSchema, input), ...parsed.extra },
+      parsed,
+    );
+    return { embeddings: toEmbeddings(answer), usage: tokenCountsOf(answer as Record<string, unknown>) };
+  }
+
+  /** Documents by relevance to the query, best first; needs a reranking model. `index` is the place in `documents`. */
+  async rerank(
+    query: string,
+    documents: readonly string[],
+    options?: RerankOptions,
+  ): Promise<{ index: number; score: number; document: string }[]> {
+    const parsed = parseRerankOptions(options);
+    parseArgument('query', promptSchema, query);
+    parseArgument('documents', z.array(z.string()).min(1), documents);
+    const answer = await this.#call('POST /rerank', { query, documents, top_n: parsed.topN, ...parsed.extra }, parsed);
+    return toRanking(answer).map(({ index, score }) => ({ index, score, document: documents[index] ?? '' }));
+  }
+
+  /** Token ids of a text. Special tokens are not added unless `extra: { add_special: true }`. */
+  async tokenize(text: string, options?: CallOptions): Promise<number[]> {
+    const parsed = parseCallOptions(options);
+    return toTokens(
+      await this.#call(
+        'POST /tokenize',
+        { content: parseArgument('text', promptSchema, text), ...parsed.extra },
+        parsed,
+      ),
+    );
+  }
+
+  /** The text of token ids. */
+  async detokenize(tokens: readonly number[], options?: CallOptions): Promise<string> {
+    const parsed = parseCallOptions(options);
+    return toText(
+      await this.#call(
+        'POST /detokenize',
+        { tokens: parseArgument('tokens', tokensSchema, tokens), ...parsed.extra },
+        parsed,
+      ),
+    );
+  }
+
+  getModelInfo(): ModelInfo {
+    const { model, facts, inFlight, state } = this.status();
+    return {
+      model,
+      contextLength: facts?.contextLength ?? null,
+      slots: facts?.slots ?? null,
+      processCount: inFlight,
+      state,
+    };
+  }
+
+  /** Engine, model and load at this moment. */
+  status(): ProviderStatus {
+    const engine = this.#engine.status();
+    return {
+      ...engine,
+      model: engine.facts?.model ?? this.#prepared?.launch.model.name ?? this.config.model,
+      inFlight: this.#pipeline.inFlight,
+      queued: this.#pipeline.queued,
+      engine: this.#prepared?.binary ?? null,
+    };
+  }
+
+  /** The entrance of the gateway: one request, relayed into `sink`. Never throws. */
+  exchange(request: PipelineRequest, sink: ResponseSink): Exchange {
+    if (this.#stopped === null) return this.#pipeline.send(request, sink);
+    sink.onError(new LlameroError('engine_unavailable', 'llamero is shutting down.'));
+    return { resume: () => undefined, cancel: () => undefined };
+  }
+
+  async #call(route: string, body: Record<string, unknown>, options: CallOptions): Promise<unknown> {
+    return collectAnswer((sink) => this.exchange(this.#request(route, body, false, options), sink), options.signal);
+  }
+
+  #stream(
+    route: string,
+    body: Record<string, unknown>,
+    toPart: (event: Record<string, unknown>) => StreamPart,
+    options: CallOptions,
+  ): AnswerStream {
+    return new AnswerStream(
+      (sink) => this.exchange(this.#request(route, body, true, options), sink),
+      toPart,
+      options.signal,
+    );
+  }
+
+  #request(route: string, body: Record<string, unknown>, stream: boolean, options: CallOptions): PipelineRequest {
+    const { profile, requestTimeout, timeouts } = this.config;
+    const configured = stream ? timeouts.total : profile === 'production' ? requestTimeout : null;
+    return {
+      id: randomUUID(),
+      route: engineRoute(route),
+      query: '',
+      body: Buffer.from(JSON.stringify(body)),
+      stream,
+      timeoutMs: shortest(options.timeout ?? null, configured),
+    };
+  }
+
+  async #stop(): Promise<void> {
+    this.#pipeline.cancelAll(new LlameroError('engine_unavailable', 'The provider is being stopped.'));
+    await this.#engine.stop();
+    this.events.removeAllListeners();
+  }
+
+  #assertUsable(): void {
+    if (this.#stopped !== null) throw new LlameroError('engine_unavailable', 'The provider has been stopped.');
+  }
+}
+
+function shortest(a: number | null, b: number | null): number | null {
+  if (a === null || b === null) return a ?? b;
+  return Math.min(a, b);
+}

@@ -1,0 +1,77 @@
+import { isUtf8 } from 'node:buffer';
+import { type ErrorCode, LlameroError } from '../errors.ts';
+
+/**
+ * Reads a whole answer of the engine.
+ * @returns the parsed JSON.
+ * @throws LlameroError `engine_bad_response` when it is not JSON.
+ */
+export function parseAnswer(body: Buffer): unknown {
+  try {
+    if (isUtf8(body)) return JSON.parse(body.toString('utf8'));
+  } catch {
+    // Reported below, together with bytes that are not even text.
+  }
+  throw new LlameroError('engine_bad_response', 'The engine answered something that is not JSON.');
+}
+
+/**
+ * What an error of the engine means to the caller. llama-server's errors are `{"error": {code, message, type}}`
+ * (`tools/server/server-common.cpp`, `format_error_response`); its message is passed on.
+ */
+export function engineFailure(status: number, body: Buffer): LlameroError {
+  const error = errorFields(body);
+  const message = error.message ?? `The engine answered with status ${status}.`;
+  if (error.type === 'exceed_context_size_error') {
+    const { promptTokens, contextLength } = error;
+    return new LlameroError('context_length_exceeded', message, {
+      param: 'messages',
+      details: { promptTokens, contextLength },
+    });
+  }
+  const details = { engineStatus: status, engineType: error.type };
+  // A bad key or a refusal between llamero and the engine is nothing the caller could mend.
+  if (status === 401 || status === 403)
+    return new LlameroError('engine_unavailable', 'The engine refused llamero.', { details });
+  if (status === 503) return new LlameroError('engine_starting', message, { details, retryAfterMs: 1000 });
+  const code: ErrorCode = (status >= 400 && status < 500) || status === 501 ? 'invalid_request' : 'engine_error';
+  return new LlameroError(code, message, { details });
+}
+
+/** The same for an error that the engine reported inside a stream; `data` is the JSON text of that event. */
+export function streamFailure(data: string): LlameroError {
+  const body = Buffer.from(data.startsWith('{"error"') || data.includes('"error":') ? data : `{"error":${data}}`);
+  const failure = engineFailure(errorFields(body).code ?? 500, body);
+  return failure.code === 'engine_error'
+    ? new LlameroError('engine_error', failure.message, { details: failure.details })
+    : failure;
+}
+
+interface EngineErrorFields {
+  message?: string | undefined;
+  type?: string | undefined;
+  code?: number | undefined;
+  promptTokens?: number | undefined;
+  contextLength?: number | undefined;
+}
+
+function errorFields(body: Buffer): EngineErrorFields {
+  let parsed: unknown;
+  try {
+    parsed = JSON.parse(body.toString('utf8'));
+  } catch {
+    // Some failures of the HTTP layer have no body, or a plain text.
+    return {};
+  }
+  const error = (parsed as { error?: unknown } | null)?.error;
+  if (typeof error === 'string') return { message: error };
+  if (typeof error !== 'object' || error === null) return {};
+  const fields = error as Record<string, unknown>;
+  return {
+    message: typeof fields['message'] === 'string' ? fields['message'] : undefined,
+    type: typeof fields['type'] === 'string' ? fields['type'] : undefined,
+    code: typeof fields['code'] === 'number' ? fields['code'] : undefined,
+    promptTokens: typeof fields['n_prompt_tokens'] === 'number' ? fields['n_prompt_tokens'] : undefined,
+    contextLength: typeof fields['n_ctx'] === 'number' ? fields['n_ctx'] : undefined,
+  };
+}

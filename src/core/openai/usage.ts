@@ -1,0 +1,46 @@
+import type { TokenCounts } from '../events.ts';
+
+/**
+ * Token counts out of an answer, whichever dialect it has: llama-server's own `timings`, OpenAI's and Anthropic's
+ * `usage`, the top-level fields of `/completion`.
+ * @returns null when the answer carries none.
+ */
+export function tokenCountsOf(answer: Record<string, unknown>): TokenCounts | null {
+  const timings = recordIn(answer, 'timings');
+  if (timings !== null && 'predicted_n' in timings) {
+    const cachedTokens = count(timings['cache_n']);
+    return {
+      promptTokens: count(timings['prompt_n']) + cachedTokens,
+      completionTokens: count(timings['predicted_n']),
+      cachedTokens,
+    };
+  }
+  const usage = recordIn(answer, 'usage') ?? recordIn(recordIn(answer, 'response') ?? {}, 'usage');
+  if (usage !== null) return countsOfUsage(usage);
+  if ('tokens_predicted' in answer) {
+    const { tokens_evaluated: evaluated, tokens_predicted: predicted, tokens_cached: cached } = answer;
+    return { promptTokens: count(evaluated), completionTokens: count(predicted), cachedTokens: count(cached) };
+  }
+  return null;
+}
+
+function countsOfUsage(usage: Record<string, unknown>): TokenCounts {
+  const details = recordIn(usage, 'prompt_tokens_details') ?? recordIn(usage, 'input_tokens_details') ?? {};
+  const anthropicCached = count(usage['cache_read_input_tokens']);
+  return {
+    promptTokens: count(usage['prompt_tokens'] ?? usage['input_tokens']) + anthropicCached,
+    completionTokens: count(usage['completion_tokens'] ?? usage['output_tokens']),
+    cachedTokens: count(details['cached_tokens']) || anthropicCached,
+  };
+}
+
+function recordIn(holder: Record<string, unknown>, key: string): Record<string, unknown> | null {
+  const value = holder[key];
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+    ? (value as Record<string, unknown>)
+    : null;
+}
+
+function count(value: unknown): number {
+  return typeof value === 'number' && Number.isFinite(value) ? value : 0;
+}

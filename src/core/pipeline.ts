@@ -1,0 +1,78 @@
+import type { Config } from './config.ts';
+import type { EngineEndpoint } from './engine/engine-endpoint.ts';
+import type { LlameroError } from './errors.ts';
+import type { LlameroEmitter } from './events.ts';
+import { SlotGate } from './admission/slot-gate.ts';
+import type { Exchange, PipelineRequest, ResponseSink } from './exchange.ts';
+import { RunningExchange } from './running-exchange.ts';
+
+/** What the pipeline needs of the configuration. */
+export type PipelineConfig = Pick<Config, 'maxConcurrentRequests' | 'maxQueue' | 'timeouts'>;
+
+/**
+ * The path of every request, of the library and of the gateway alike:
+ *
+ *     admit    a slot, or a bounded wait for one          slot-gate.ts
+ *     place    the engine, or a bounded wait for it       engine-endpoint.ts
+ *     send     over the engine's own connections
+ *     relay    whole events, with backpressure            event-framer.ts
+ *     settle   exactly once: slot, timers, event          running-exchange.ts
+ */
+export class Pipeline {
+  readonly #engine: EngineEndpoint;
+  readonly #gate: SlotGate;
+  readonly #config: PipelineConfig;
+  readonly #events: LlameroEmitter;
+  readonly #running = new Set<RunningExchange>();
+  readonly #idleWaiters: (() => void)[] = [];
+
+  constructor(engine: EngineEndpoint, config: PipelineConfig, events: LlameroEmitter) {
+    this.#engine = engine;
+    this.#config = config;
+    this.#events = events;
+    this.#gate = new SlotGate(config);
+    events.on('engine-ready', ({ slots }) => this.#gate.setSlots(slots));
+  }
+
+  /** Requests between entrance and settlement, waiting ones included. */
+  get inFlight(): number {
+    return this.#running.size;
+  }
+
+  /** Requests that wait for a slot. */
+  get queued(): number {
+    return this.#gate.queued;
+  }
+
+  /** Sends one request. Never throws: everything that can happen reaches the sink. The sink may be called before this returns. */
+  send(request: PipelineRequest, sink: ResponseSink): Exchange {
+    const exchange = new RunningExchange({
+      request,
+      sink,
+      engine: this.#engine,
+      gate: this.#gate,
+      timeouts: this.#config.timeouts,
+      events: this.#events,
+      onSettled: this.#onSettled,
+    });
+    this.#running.add(exchange);
+    exchange.begin();
+    return exchange;
+  }
+
+  /** Ends every request with `reason`. */
+  cancelAll(reason: LlameroError): void {
+    for (const exchange of this.#running) exchange.cancel(reason);
+  }
+
+  /** Resolves when no request is in flight any more. */
+  async idle(): Promise<void> {
+    if (this.#running.size > 0) await new Promise<void>((resolve) => this.#idleWaiters.push(resolve));
+  }
+
+  readonly #onSettled = (exchange: RunningExchange): void => {
+    this.#running.delete(exchange);
+    if (this.#running.size > 0) return;
+    for (const resolve of this.#idleWaiters.splice(0)) resolve();
+  };
+}

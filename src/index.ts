@@ -1,0 +1,15 @@
+export { parseConfig, configJsonSchema } from './core/config.ts';
+export type { Config, ConfigInput } from './core/config.ts';
+export { ERROR_CODES, LlameroError } from './core/errors.ts';
+export type { ErrorCode } from './core/errors.ts';
+export type { EngineStateName, ExitCauseName, LlameroEvents, TokenCounts } from './core/events.ts';
+export { LlamaCppProvider } from './core/llm/llama-cpp-provider.ts';
+export type { ModelInfo, ProviderHooks, ProviderStatus } from './core/llm/llama-cpp-provider.ts';
+export type { ChatAnswer, Generation, StreamPart, Timings } from './core/llm/answers.ts';
+export type {
+  CallOptions,
+  ChatMessage,
+  ChatOptions,
+  GenerateOptions,
+  RerankOptions,
+} from './core/llm/generate-options.ts';
