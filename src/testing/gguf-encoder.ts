@@ -70,7 +70,7 @@ function encodeValue(value: GgufValue): Buffer {
       return Buffer.concat([u32(TYPE_IDS.string), string(value.value)]);
     case 'strings':
       return array(TYPE_IDS.string, value.value.map(string));
-    case 'i32s':
+    default:
       return array(TYPE_IDS.i32, value.value.map(i32));
   }
 }

@@ -29,6 +29,9 @@ export interface TinyTokenIds {
   readonly startOfTurn: number;
   readonly endOfTurn: number;
   readonly padding: number;
+  readonly infillPrefix: number;
+  readonly infillSuffix: number;
+  readonly infillMiddle: number;
   readonly tools: number;
   readonly toolCall: number;
   readonly toolCallEnd: number;
@@ -40,15 +43,23 @@ export interface TinyTokenIds {
 /** Fewest tokens a vocabulary can have: bytes, syllables, multi-byte characters and control tokens. */
 export const SMALLEST_VOCABULARY = 448;
 
-const CONTROL_TOKENS = ['<|begin|>', '<|im_start|>', '<|im_end|>', '<|pad|>'] as const;
+const CONTROL_TOKENS = [
+  '<|begin|>',
+  '<|im_start|>',
+  '<|im_end|>',
+  '<|pad|>',
+  '<|fim_prefix|>',
+  '<|fim_suffix|>',
+  '<|fim_middle|>',
+] as const;
 const TAGS = ['<tools>', '<tool_call>', '</tool_call>', '<tool_response>'] as const;
-const CONSONANTS = [...'bdfghjklmnprstvwz'];
-const VOWELS = [...'aeiou'];
-const MULTI_BYTE_CHARACTERS = ['é', 'ü', 'ß', '→', '你', 'क', '🦙', '🙂'];
-const PUNCTUATION = [...',.;:!?-'];
+const CONSONANTS = 'bdfghjklmnprstvwz'.split('');
+const VOWELS = 'aeiou'.split('');
+const MULTI_BYTE_CHARACTERS = ['ü', 'ñ', '你', 'क', '🦙', '🙂'];
+const PUNCTUATION = new Set([0x0a, ...Buffer.from(',.;:!?-')]);
 
 /**
- * Builds a vocabulary of exactly `size` tokens. The first 440 are always the same; larger ones get words of several
+ * Builds a vocabulary of exactly `size` tokens. The first 437 are always the same; larger ones get words of several
  * syllables. With the smallest one nearly every token sequence the model writes is the canonical tokenisation of its
  * text; with larger ones (two syllables or one word?) it often is not, as with real models.
  */
@@ -76,10 +87,13 @@ export function buildTinyVocabulary(size: number): TinyVocabulary {
       startOfTurn: first + 1,
       endOfTurn: first + 2,
       padding: first + 3,
-      tools: first + 4,
-      toolCall: first + 5,
-      toolCallEnd: first + 6,
-      toolResponse: first + 7,
+      infillPrefix: first + 4,
+      infillSuffix: first + 5,
+      infillMiddle: first + 6,
+      tools: first + 7,
+      toolCall: first + 8,
+      toolCallEnd: first + 9,
+      toolResponse: first + 10,
       openBrace: 0x7b,
       closeBrace: 0x7d,
     },
@@ -150,6 +164,6 @@ function styleOfByte(byte: number): TokenStyle {
   const character = String.fromCodePoint(byte);
   if (character === '"') return 'quote';
   if (character === '}' || character === ']') return 'bracket';
-  if (PUNCTUATION.includes(character) || character === '\n') return 'punctuation';
+  if (PUNCTUATION.has(byte)) return 'punctuation';
   return byte >= 0x20 && byte <= 0x7e ? 'rare' : 'never';
 }

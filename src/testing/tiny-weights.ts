@@ -84,7 +84,7 @@ export function tinyWeights(shape: TinyShape, vocabulary: TinyVocabulary, seed: 
     tokenEmbedding(shape, vocabulary, seed),
     norm('output_norm', shape.embedding, SHRINK),
     output(shape, vocabulary, seed),
-    ...blocks.flatMap((layer) => [...attention(layer, shape, seed), ...feedForward(layer, shape, seed)]),
+    ...blocks.flatMap((layer) => attention(layer, shape, seed).concat(feedForward(layer, shape, seed))),
   ];
 }
 
@@ -109,7 +109,6 @@ function tokenEmbedding({ embedding }: TinyShape, { tokens, ids }: TinyVocabular
 function output({ embedding }: TinyShape, { tokens, ids }: TinyVocabulary, seed: number): WeightTensor {
   const name = 'output.weight';
   const noise = { name, seed, rows: tokens.length, columns: embedding, scale: 1, mutedColumns: WIRED_CHANNELS };
-  const bias = (row: number, column: number, logits: number): Cell => ({ row, column, value: logits / (SHRINK * SET) });
   const cells = [
     ...tokens.flatMap(({ style }, id) => [
       bias(id, CONSTANT, LOGIT_BIAS[style]),
@@ -124,6 +123,10 @@ function output({ embedding }: TinyShape, { tokens, ids }: TinyVocabulary, seed:
   const runs = (): Iterable<WeightRun> =>
     wire(equaliseRows(seededNoise(noise), embedding, LOGIT_SPREAD), embedding, cells);
   return { name, shape: [embedding, tokens.length], runs };
+}
+
+function bias(row: number, column: number, logits: number): Cell {
+  return { row, column, value: logits / (SHRINK * SET) };
 }
 
 function attention(layer: number, { embedding }: TinyShape, seed: number): WeightTensor[] {

@@ -130,8 +130,6 @@ function refuse(option: string, expected: string, came: unknown): never {
 
 function metadata(plan: ModelPlan, { tokens, merges, ids }: TinyVocabulary): Map<string, GgufValue> {
   const { shape } = plan;
-  const u32 = (value: number): GgufValue => ({ type: 'u32', value });
-  const text = (value: string): GgufValue => ({ type: 'string', value });
   const entries: Array<[string, GgufValue]> = [
     ['general.architecture', text('llama')],
     ['general.name', text(plan.name)],
@@ -154,11 +152,22 @@ function metadata(plan: ModelPlan, { tokens, merges, ids }: TinyVocabulary): Map
     ['tokenizer.ggml.bos_token_id', u32(ids.bos)],
     ['tokenizer.ggml.eos_token_id', u32(ids.endOfTurn)],
     ['tokenizer.ggml.padding_token_id', u32(ids.padding)],
+    ['tokenizer.ggml.fim_pre_token_id', u32(ids.infillPrefix)],
+    ['tokenizer.ggml.fim_suf_token_id', u32(ids.infillSuffix)],
+    ['tokenizer.ggml.fim_mid_token_id', u32(ids.infillMiddle)],
     ['tokenizer.ggml.add_bos_token', { type: 'bool', value: true }],
     ['tokenizer.chat_template', text(TINY_CHAT_TEMPLATE)],
   ];
   if (plan.pooling !== null) entries.push(['llama.pooling_type', u32(POOLING_IDS[plan.pooling])]);
   return new Map(entries);
+}
+
+function u32(value: number): GgufValue {
+  return { type: 'u32', value };
+}
+
+function text(value: string): GgufValue {
+  return { type: 'string', value };
 }
 
 async function writeAtomically(
