@@ -29,6 +29,8 @@ export interface GgufFacts {
   readonly vocabulary: number | null;
   /** Whether the file carries a chat template; without one, chat requests get a generic one. */
   readonly chatTemplate: boolean;
+  /** How a model for embeddings sums up its tokens (`enum llama_pooling_type`); null for one that was not made for them. */
+  readonly poolingType: number | null;
   readonly tensors: number;
   /** Bytes of the tensors: what is mapped or loaded into memory. */
   readonly weightsBytes: number;
@@ -65,21 +67,13 @@ export function toGgufFacts(first: object, tensors: Tensors, fileBytes: number, 
     feedForwardLength: largest(own('feed_forward_length')),
     contextLength: numberOf(own('context_length')),
     vocabulary: vocabularyOf(metadata['tokenizer.ggml.tokens']) ?? numberOf(own('vocab_size')),
+    poolingType: numberOf(own('pooling_type')),
     chatTemplate: (textOf(metadata['tokenizer.chat_template']) ?? '') !== '',
     tensors: tensors.length,
     weightsBytes: tensors.reduce((sum, tensor) => sum + bytesOf(tensor), 0),
     fileBytes,
     parts,
   };
-}
-
-/**
- * Where the data of the last tensor ends, in bytes from the beginning of the file: a shorter file is cut off. Tensors
- * of an unknown type count from their beginning only.
- */
-export function endOfData(parsed: Pick<GGUFParseOutput, 'tensorInfos' | 'tensorDataOffset'>): number {
-  const start = Number(parsed.tensorDataOffset);
-  return parsed.tensorInfos.reduce((end, tensor) => Math.max(end, start + Number(tensor.offset) + bytesOf(tensor)), start);
 }
 
 function bytesOf(tensor: Tensors[number]): number {

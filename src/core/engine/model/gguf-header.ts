@@ -29,11 +29,12 @@ export function headerProblem(head: Uint8Array, fileBytes: number): string | nul
 
 function describeForeign(head: Uint8Array, magic: string): string {
   const text = Buffer.from(head).toString('latin1');
-  if (/^version https:\/\/git/.test(text)) {
+  if (text.startsWith('version https://git')) {
     return 'is a Git LFS pointer, not the model itself: run `git lfs pull`, or let llamero download the model';
   }
   if (/^\s*<(!doctype|html)/i.test(text)) return 'is a web page, not a model: the address was not that of the file';
-  if (magic.startsWith('PK')) return 'is a zip archive (a PyTorch model?), not a GGUF: convert it, or take a GGUF of it';
+  if (magic.startsWith('PK'))
+    return 'is a zip archive (a PyTorch model?), not a GGUF: convert it, or take a GGUF of it';
   if (['ggml', 'ggjt', 'lmgg', 'tjgg'].includes(magic)) return 'is in the old GGML format: take or convert to a GGUF';
   return 'is not a GGUF: it does not begin with "GGUF"';
 }

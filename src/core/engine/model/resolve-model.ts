@@ -1,18 +1,14 @@
-import { stat } from 'node:fs/promises';
+import { rm, stat } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { join, resolve } from 'node:path';
+import { LlameroError } from '../../errors.ts';
+import { checkGgufModel } from './check-gguf.ts';
+import { fetchHubModel } from './hub-model.ts';
 import { parseModelReference } from './model-reference.ts';
 import type { ModelReference } from './model-reference.ts';
-import { readGgufFacts } from './read-gguf.ts';
+import type { ModelProgress } from './progress-meter.ts';
 import { modelNameOf, partsOf } from './split-file.ts';
-
-/** One piece of news while a model is looked up, downloaded or checked; the same shape as an engine's installation. */
-export interface ModelProgress {
-  readonly step: string;
-  /** 0 to 1; null while it is not known. */
-  readonly fraction: number | null;
-  readonly message: string;
-}
+import { fetchUrlModel } from './url-model.ts';
 
 /** A model that is complete and lies on this machine. */
 export interface ResolvedModel {
@@ -20,7 +16,7 @@ export interface ResolvedModel {
   readonly path: string;
   /** Name for people and for `/v1/models`. */
   readonly name: string;
-  /** The file or quantisation that was taken, when the reference left the choice. */
+  /** The quantisation or file that was taken from a Hugging Face repository. */
   readonly chosen?: string;
   /** Size of all parts. */
   readonly bytes: number;
@@ -30,41 +26,61 @@ export interface ResolvedModel {
 export interface ResolveModelOptions {
   /** A path, an https address, `user/repo[:quant]` or `user/repo/file.gguf`. */
   readonly reference: string;
-  /** Environment: caches, `HF_TOKEN`, `HF_ENDPOINT`, proxies. */
+  /** Environment: caches, `HF_TOKEN`, `HF_ENDPOINT`, `HF_HUB_OFFLINE`, proxies. */
   readonly env: NodeJS.ProcessEnv;
   readonly signal?: AbortSignal;
+  /** Called at most ten times a second per step. */
   readonly onProgress?: (progress: ModelProgress) => void;
 }
 
 /**
- * From a model reference to a complete GGUF on this machine: downloads what is missing, and checks that the file can be
- * read, before any engine is started.
- * @throws LlameroError `model_not_found` (no such file, repository or address), `invalid_options` (a reference or file
- * that cannot be a model), `install_failed` (download, checksum or disk space), `cancelled`.
+ * From a model reference to a complete GGUF on this machine: downloads what is missing, and checks that the file is a
+ * whole model before any engine is started.
+ * @throws LlameroError `model_not_found` (no such file, repository or address, or no access to it), `invalid_options`
+ * (a reference or file that cannot be a model), `install_failed` (download, checksum or disk space), `cancelled`
  */
 export async function resolveModel(options: ResolveModelOptions): Promise<ResolvedModel> {
   const reference = await preferLocalFile(options.reference, options.env);
-  return await resolvePath(reference.kind === 'path' ? reference.path : '', options);
+  if (reference.kind === 'path') return await checked(resolve(expandHome(reference.path, options.env)), options);
+  if (reference.kind === 'url') {
+    return await checkedDownload(await fetchUrlModel({ ...options, url: reference.url }), options);
+  }
+  const { path, chosen } = await fetchHubModel({ ...options, ...reference });
+  return { ...(await checked(path, options)), chosen };
 }
 
-async function resolvePath(path: string, options: ResolveModelOptions): Promise<ResolvedModel> {
-  const first = partsOf(resolve(expandHome(path, options.env)))[0]!;
-  const facts = await readGgufFacts(first, options.signal);
-  return { path: first, name: modelNameOf(first), bytes: facts.fileBytes };
-}
-
-/** A text such as `a/b/c.gguf` may be a relative path or a repository; a file that exists decides. */
-async function preferLocalFile(text: string, env: NodeJS.ProcessEnv): Promise<ModelReference> {
+/** The reference of a text, in which a local file of that name goes before a repository: `a/b/c.gguf` may be either. */
+export async function preferLocalFile(text: string, env: NodeJS.ProcessEnv): Promise<ModelReference> {
   const reference = parseModelReference(text);
-  if (reference.kind !== 'huggingface' || !text.includes('/')) return reference;
-  const isFile = await stat(expandHome(text, env)).then(
+  if (reference.kind !== 'huggingface') return reference;
+  const path = expandHome(text.trim(), env);
+  const isFile = await stat(path).then(
     (entry) => entry.isFile(),
+    // Nothing there: the repository is meant.
     () => false,
   );
-  return isFile ? { kind: 'path', path: text } : reference;
+  return isFile ? { kind: 'path', path } : reference;
 }
 
-function expandHome(path: string, env: NodeJS.ProcessEnv): string {
+/** `~` is the shell's word, but a configuration file has no shell. */
+export function expandHome(path: string, env: NodeJS.ProcessEnv): string {
   if (path !== '~' && !/^~[\\/]/.test(path)) return path;
   return join(env.HOME ?? env.USERPROFILE ?? homedir(), path.slice(1));
+}
+
+/** A web page that came instead of a model must not lie in the cache as one. */
+async function checkedDownload(path: string, options: ResolveModelOptions): Promise<ResolvedModel> {
+  try {
+    return await checked(path, options);
+  } catch (error) {
+    if (error instanceof LlameroError && error.code === 'invalid_options') {
+      for (const part of partsOf(path)) await rm(part, { force: true });
+    }
+    throw error;
+  }
+}
+
+async function checked(path: string, options: ResolveModelOptions): Promise<ResolvedModel> {
+  const { paths, bytes } = await checkGgufModel(partsOf(path)[0]!, options.signal);
+  return { path: paths[0]!, name: modelNameOf(path), bytes };
 }

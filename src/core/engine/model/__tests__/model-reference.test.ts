@@ -39,7 +39,10 @@ const TABLE: [string, ModelReference][] = [
   ['https://huggingface.co/user/repo/', hub('user/repo')],
   ['https://huggingface.co/user/repo/blob/main/a/file.gguf', hub('user/repo', null, 'a/file.gguf')],
   ['https://huggingface.co/user/repo/resolve/main/file.gguf?download=true', hub('user/repo', null, 'file.gguf')],
-  ['https://huggingface.co/user/repo/resolve/v1/file.gguf', url('https://huggingface.co/user/repo/resolve/v1/file.gguf')],
+  [
+    'https://huggingface.co/user/repo/resolve/v1/file.gguf',
+    url('https://huggingface.co/user/repo/resolve/v1/file.gguf'),
+  ],
 ];
 
 describe('parseModelReference', () => {
@@ -47,11 +50,19 @@ describe('parseModelReference', () => {
     it(`reads ${JSON.stringify(text)}`, () => assert.deepEqual(parseModelReference(text), expected));
   }
 
-  for (const text of ['', '   ', 'ftp://example.com/model.gguf', 'http://example.com/model.gguf', 'https://', 'file:///x']) {
+  for (const text of [
+    '',
+    '   ',
+    'ftp://example.com/model.gguf',
+    'http://example.com/model.gguf',
+    'https://',
+    'file:///x',
+  ]) {
     it(`refuses ${JSON.stringify(text)}`, () => {
       assert.throws(
         () => parseModelReference(text),
-        (error) => error instanceof LlameroError && error.code === 'invalid_options' && /user\/repo/.test(error.message),
+        (error) =>
+          error instanceof LlameroError && error.code === 'invalid_options' && /user\/repo/.test(error.message),
       );
     });
   }
