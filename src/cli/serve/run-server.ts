@@ -1,0 +1,132 @@
+import { Writable } from 'node:stream';
+import type { Logger } from 'pino';
+import type { Config } from '../../core/config.ts';
+import { describeVersion } from '../../core/engine/install/engine-version.ts';
+import { LlameroError, toLlameroError } from '../../core/errors.ts';
+import { LlamaCppProvider } from '../../core/llm/llama-cpp-provider.ts';
+import { isLoopback } from '../../gateway/access.ts';
+import { createGateway, type GatewayAddress } from '../../gateway/gateway.ts';
+import type { KeyFileReport } from '../../gateway/key-ring.ts';
+import { type Configuration, settingsWithoutEffect } from '../configuration.ts';
+import { createLog, type Log, logEvents } from '../logging.ts';
+import { createProgressDisplay, type ProgressDisplay } from '../progress.ts';
+import { type Announcement, announcementText, BUILT_IN_NOTE, curlLine } from './announcement.ts';
+import { builtInModel } from './built-in-model.ts';
+import { listen } from './listen.ts';
+import { listenForShutdown } from './shutdown-signals.ts';
+
+/** Something that keeps the process alive after everything was stopped must not keep a service manager waiting, in ms. */
+const EXIT_GRACE_MS = 2000;
+
+/**
+ * Runs engine and gateway until a signal comes. The gateway listens at once; requests that come before the engine is
+ * ready wait for it within their own limits.
+ * @throws LlameroError when the address cannot be bound, or when the engine cannot start and trying again is pointless.
+ */
+export async function runServer(configuration: Configuration, env: NodeJS.ProcessEnv): Promise<void> {
+  using signals = listenForShutdown();
+  const builtIn = configuration.config.model === null && configuration.config.engineUrl === null;
+  const config = builtIn ? { ...configuration.config, model: await builtInModel(env) } : configuration.config;
+  const log = await createLog({ ...config.log, terminal: process.stderr.isTTY });
+  const { logger } = log;
+  warnAboutConfiguration(logger, configuration);
+
+  const progress = preparationDisplay(log);
+  const provider = new LlamaCppProvider(config, { env, onProgress: (report) => progress.update(report) });
+  logEvents(logger, provider.events);
+  const gateway = createGateway({ provider, config, onKeyFile: (report) => logKeyFile(logger, report) });
+  try {
+    const { port } = config.gateway;
+    const address = await listen(gateway, { port, named: configuration.origin('gateway.port') !== null });
+    if (address.port !== port && port !== 'auto' && port !== 0) {
+      logger.warn(`Port ${port} is taken; listening on ${address.port} instead.`);
+    }
+    logger.info({ url: address.url }, 'listening');
+
+    const failed = Promise.withResolvers<never>();
+    provider.start().then(
+      () => announce(log, describe(provider, config, address, builtIn)),
+      (error: unknown) => {
+        progress.done();
+        if (signals.received) return;
+        const failure = toLlameroError(error);
+        if (failure.retryAfterMs === undefined) failed.reject(finalFailure(failure));
+        else logger.warn(`The engine does not start: ${failure.message} It will be tried again.`);
+      },
+    );
+    const signal = await Promise.race([signals.first, failed.promise]);
+    progress.done();
+    logger.info({ signal }, 'shutting down; a second signal ends at once');
+    await gateway.drain({ timeoutMs: config.gateway.drainTimeout });
+  } finally {
+    await gateway.stop();
+    await provider.stop();
+    setTimeout(() => process.exit(), EXIT_GRACE_MS).unref();
+  }
+  logger.info('stopped');
+}
+
+/** What the preparation failed for is told in full on this machine; over HTTP only the cause is named. */
+function finalFailure(failure: LlameroError): LlameroError {
+  const { cause } = failure;
+  return new LlameroError('engine_unavailable', cause instanceof LlameroError ? cause.message : failure.message, {
+    cause: failure,
+  });
+}
+
+function describe(provider: LlamaCppProvider, config: Config, address: GatewayAddress, builtIn: boolean): Announcement {
+  const { engine, facts, model } = provider.status();
+  return {
+    url: address.url,
+    model: model ?? 'a model',
+    engine: engine === null ? `${facts?.build ?? ''} at ${config.engineUrl}`.trim() : describeVersion(engine),
+    slots: facts?.slots ?? config.engine.parallel,
+    contextLength: facts?.contextLength ?? config.engine.ctxSize,
+    needsKey: config.gateway.apiKeyFile !== null,
+    builtIn,
+  };
+}
+
+/** To people on standard output; as one more record where the log is for machines. */
+function announce({ logger, format }: Log, announcement: Announcement): void {
+  if (format === 'pretty') {
+    process.stdout.write(announcementText(announcement));
+    return;
+  }
+  logger.info({ ...announcement, curl: curlLine(announcement) }, 'serving');
+  if (announcement.builtIn) logger.warn(BUILT_IN_NOTE.join(' '));
+}
+
+/** Progress of installing and downloading: a bar for people, records where the log is for machines. */
+function preparationDisplay({ logger, format }: Log): ProgressDisplay {
+  if (format === 'pretty') return createProgressDisplay(process.stderr);
+  const lines = new Writable({
+    decodeStrings: false,
+    write(line: string, _encoding, done) {
+      logger.info(line.trimEnd());
+      done();
+    },
+  });
+  return createProgressDisplay(lines);
+}
+
+function warnAboutConfiguration(logger: Logger, configuration: Configuration): void {
+  const { config, fileName } = configuration;
+  if (fileName !== null) logger.info({ file: fileName }, 'configuration file read');
+  const ignored = settingsWithoutEffect(config);
+  if (ignored.length > 0) {
+    logger.warn(`This version accepts these settings, but does not act upon them yet: ${ignored.join(', ')}`);
+  }
+  const { host, apiKeyFile } = config.gateway;
+  if (apiKeyFile === null && host !== 'localhost' && !isLoopback(host)) {
+    logger.warn(
+      `Listening on ${host} without API keys: only callers on this machine are answered. ` +
+        'Make a key with `llamero keys add` and name its file with --api-key-file.',
+    );
+  }
+}
+
+function logKeyFile(logger: Logger, report: KeyFileReport): void {
+  if ('keys' in report) logger.info({ keys: report.keys }, 'API keys read again');
+  else logger.warn({ keysKept: report.keysKept }, `API keys not read again: ${report.error.message}`);
+}
