@@ -13,3 +13,5 @@ export type {
   GenerateOptions,
   RerankOptions,
 } from './core/llm/generate-options.ts';
+export { createGateway } from './gateway/gateway.ts';
+export type { Gateway } from './gateway/gateway.ts';

@@ -60,8 +60,6 @@ export interface LlameroEvents {
   'rate-limit': [{ id: string; pool: string; client: string; limit: string; retryAfterMs: number }];
   /** A process is about to be started. */
   'engine-start': [{ generation: number; command: string; args: readonly string[] }];
-  /** Load progress while the model is read, where the engine tells it (0 to 1). */
-  'engine-progress': [{ generation: number; fraction: number }];
   /** The engine answered `/health` and `/props`: requests may flow. `startMs` counts from spawn. */
   'engine-ready': [{ generation: number; startMs: number; slots: number; contextLength: number; model: string }];
   /** The process is gone. */

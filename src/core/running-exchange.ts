@@ -132,14 +132,18 @@ export class RunningExchange implements Exchange, SlotWaiter, Dispatcher.Dispatc
       this.#send(engine);
       return;
     }
+    void this.#awaitEngine();
+  }
+
+  async #awaitEngine(): Promise<void> {
     this.#place = 'awaiting-engine';
     this.#waiting ??= new AbortController();
-    this.#options.engine.ready(this.#waiting.signal).then(
-      (ready) => {
-        if (this.#place === 'awaiting-engine') this.#send(ready);
-      },
-      (error: unknown) => this.#fail(toLlameroError(error)),
-    );
+    try {
+      const ready = await this.#options.engine.ready(this.#waiting.signal);
+      if (this.#place === 'awaiting-engine') this.#send(ready);
+    } catch (error) {
+      this.#fail(toLlameroError(error));
+    }
   }
 
   #send(engine: ReadyEngine): void {
@@ -203,7 +207,7 @@ export class RunningExchange implements Exchange, SlotWaiter, Dispatcher.Dispatc
 
   onResponseError(_controller: Dispatcher.DispatchController, error: Error): void {
     if (this.#place === 'settled') return;
-    void this.#onBroken(error as NodeJS.ErrnoException);
+    void this.#onBroken(error);
   }
 
   #relay(controller: Dispatcher.DispatchController, chunk: Buffer): void {
@@ -216,9 +220,10 @@ export class RunningExchange implements Exchange, SlotWaiter, Dispatcher.Dispatc
         break;
       case 'error':
         if (framed.before.length > 0) this.#options.sink.onData(framed.before);
-        this.#abandon(streamFailure(framed.data));
+        this.#abandon(streamFailure(framed.error));
         break;
       case 'garbage':
+        if (framed.before.length > 0) this.#options.sink.onData(framed.before);
         this.#abandon(
           new LlameroError('engine_bad_response', 'The engine sent something that is not a stream of events.'),
         );

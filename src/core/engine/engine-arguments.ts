@@ -34,16 +34,25 @@ export function engineArguments(
   model: EngineModel,
   address: EngineAddress,
 ): string[] {
+  const listen =
+    address.kind === 'unix' ? ['--host', address.socketPath] : ['--host', '127.0.0.1', '--port', String(address.port)];
   return [
-    ...['--model', model.path, '--alias', model.name],
-    ...(address.kind === 'unix'
-      ? ['--host', address.socketPath]
-      : ['--host', '127.0.0.1', '--port', String(address.port)]),
+    '--model',
+    model.path,
+    '--alias',
+    model.name,
+    ...listen,
+    '--parallel',
+    String(config.parallel),
     // llama-server divides its context among the slots; llamero's ctxSize is that of one slot.
-    ...['--parallel', String(config.parallel), '--ctx-size', String(config.ctxSize * config.parallel)],
-    ...['--sse-ping-interval', String(PING_SECONDS)],
+    '--ctx-size',
+    String(config.ctxSize * config.parallel),
+    '--sse-ping-interval',
+    String(PING_SECONDS),
     // The page of llama-server is not served through llamero; metrics and slots are read by llamero itself.
-    ...['--no-ui', '--metrics', '--slots'],
+    '--no-ui',
+    '--metrics',
+    '--slots',
     ...embeddingArguments(model.poolingType, config.ctxSize),
     ...config.args,
   ];

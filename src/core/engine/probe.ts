@@ -62,7 +62,7 @@ function parseFacts(text: string): EngineFacts | null {
     slots,
     contextLength,
     hasChatTemplate: typeof properties['chat_template'] === 'string' && properties['chat_template'] !== '',
-    build: String(properties['build_info'] ?? 'unknown'),
+    build: typeof properties['build_info'] === 'string' ? properties['build_info'] : 'unknown',
   };
 }
 

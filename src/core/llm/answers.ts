@@ -2,8 +2,8 @@ import { LlameroError } from '../errors.ts';
 import type { TokenCounts } from '../events.ts';
 import { tokenCountsOf } from '../openai/usage.ts';
 
-/** Why an answer ended. */
-export type FinishReason = 'stop' | 'length' | 'tool_calls' | string;
+/** Why an answer ended: `stop`, `length`, `tool_calls`, or what else the engine says. */
+export type FinishReason = string;
 
 /** llama-server's measurements of one answer; times in ms. */
 export interface Timings {
@@ -68,7 +68,7 @@ export function toChatAnswer(answer: unknown): ChatAnswer {
     text: typeof message['content'] === 'string' ? message['content'] : '',
     message,
     toolCalls: Array.isArray(message['tool_calls']) ? (message['tool_calls'] as Json[]) : [],
-    finishReason: String(choice['finish_reason'] ?? 'stop'),
+    finishReason: typeof choice['finish_reason'] === 'string' ? choice['finish_reason'] : 'stop',
     usage: tokenCountsOf(body) ?? NO_TOKENS,
     timings: timingsOf(body),
   };

@@ -38,13 +38,10 @@ export function engineFailure(status: number, body: Buffer): LlameroError {
   return new LlameroError(code, message, { details });
 }
 
-/** The same for an error that the engine reported inside a stream; `data` is the JSON text of that event. */
-export function streamFailure(data: string): LlameroError {
-  const body = Buffer.from(data.startsWith('{"error"') || data.includes('"error":') ? data : `{"error":${data}}`);
-  const failure = engineFailure(errorFields(body).code ?? 500, body);
-  return failure.code === 'engine_error'
-    ? new LlameroError('engine_error', failure.message, { details: failure.details })
-    : failure;
+/** The same for an error that the engine reported inside a stream: the value of the event's `error`. */
+export function streamFailure(error: unknown): LlameroError {
+  const body = Buffer.from(JSON.stringify({ error }));
+  return engineFailure(errorFields(body).code ?? 500, body);
 }
 
 interface EngineErrorFields {

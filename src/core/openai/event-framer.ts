@@ -4,86 +4,135 @@ import type { Dialect } from './routes.ts';
 const MAX_EVENT_BYTES = 16 * 1024 * 1024;
 const NEWLINE = 10;
 const CARRIAGE_RETURN = 13;
-const COLON = 58;
+const DONE = '[DONE]';
 
 /** What came out of a piece of stream. */
 export type Framed =
-  /** Whole events, ready to be passed on. */
+  /** Whole, valid events, ready to be passed on. */
   | { readonly kind: 'events'; readonly events: Buffer }
   /** Nothing complete yet. */
   | { readonly kind: 'partial' }
   /** The engine reported an error in the stream; `before` are the events ahead of it (may be empty). */
-  | { readonly kind: 'error'; readonly before: Buffer; readonly data: string }
-  /** This is not a stream of server-sent events. */
-  | { readonly kind: 'garbage' };
+  | { readonly kind: 'error'; readonly before: Buffer; readonly error: unknown }
+  /** This is not a stream of server-sent events with JSON in them; `before` is what was valid (may be empty). */
+  | { readonly kind: 'garbage'; readonly before: Buffer };
 
+type EventData = Record<string, unknown>;
+
+const NOTHING = Buffer.alloc(0);
 const PARTIAL: Framed = { kind: 'partial' };
-const GARBAGE: Framed = { kind: 'garbage' };
-/** An engine writes errors this way (`server-context.cpp`); inside a JSON string the quotes would be escaped. */
-const ERROR_MARKERS = ['data: {"error":', 'error: {', 'event: error\n'].map((text) => Buffer.from(text));
+const GARBAGE: Framed = { kind: 'garbage', before: NOTHING };
 
 /**
- * Cuts a byte stream of server-sent events into runs of whole events, so that nothing half is ever passed on, and
- * remembers how it ended. Almost always a piece is whole and is returned as it came, uncopied and unparsed.
+ * Cuts a byte stream of server-sent events into runs of whole events, so that nothing half is ever passed on, checks that
+ * their data are JSON, and remembers how the stream ended. Almost always a piece is one whole event and is returned as it
+ * came, uncopied. The check costs about 2 µs for an event of one token.
  * Format: https://html.spec.whatwg.org/multipage/server-sent-events.html
  */
 export class EventFramer {
   #held: Buffer[] = [];
   #heldBytes = 0;
-  #last: Buffer | null = null;
-  #beforeLast: Buffer | null = null;
+  /** The last two data, the closing `[DONE]` aside: where usage and timings are. */
+  #last: EventData | null = null;
+  #beforeLast: EventData | null = null;
+  #done = false;
 
   push(piece: Buffer): Framed {
     let bytes = piece;
     if (this.#heldBytes > 0) {
-      // Most pieces that complete an event are small; joining at every piece of a huge one would be quadratic.
-      if (!endsEvent(piece) && piece.lastIndexOf('\n\n') === -1) return this.#hold(piece);
+      // Without a line end it completes nothing; joining at every piece of a huge event would be quadratic.
+      if (!piece.includes(NEWLINE)) return this.#hold(piece);
       bytes = Buffer.concat([...this.#held, piece], this.#heldBytes + piece.length);
       this.#held = [];
       this.#heldBytes = 0;
     }
     const end = endsEvent(bytes) ? bytes.length : lastBoundary(bytes);
     if (end < bytes.length) {
-      const rest = bytes.subarray(end);
-      if (this.#hold(rest).kind === 'garbage') return GARBAGE;
+      if (this.#hold(bytes.subarray(end)).kind === 'garbage') return GARBAGE;
       if (end === 0) return PARTIAL;
       bytes = bytes.subarray(0, end);
     }
-    if (!looksLikeEvents(bytes)) return GARBAGE;
-    const error = errorIn(bytes);
-    if (error !== null) return error;
-    this.#beforeLast = this.#last;
-    this.#last = bytes;
-    return { kind: 'events', events: bytes };
+    return this.#check(bytes);
   }
 
   /** Whether what came so far is a complete stream of that dialect: its own last event was seen, and nothing half after it. */
   isComplete(dialect: Dialect): boolean {
-    if (this.#heldBytes > 0 || this.#last === null) return false;
-    const last = this.#last;
+    if (this.#heldBytes > 0) return false;
     switch (dialect) {
       case 'chat':
       case 'completions':
-        return last.lastIndexOf('data: [DONE]') !== -1;
+        return this.#done;
       case 'messages':
-        return last.lastIndexOf('event: message_stop') !== -1;
+        return this.#last?.['type'] === 'message_stop';
       case 'responses':
-        return /event: response\.(completed|incomplete|failed)\r?\n/.test(last.toString('utf8'));
+        return /^response\.(completed|incomplete|failed)$/.test(String(this.#last?.['type']));
       default:
-        return dataOf(lastEvents(last)).some((data) => data['stop'] === true);
+        return this.#last?.['stop'] === true;
     }
   }
 
-  /** The JSON of the last events, latest first: where usage and timings are. Parses; meant to be called once, at the end. */
-  finalData(): Record<string, unknown>[] {
-    const tail = [this.#beforeLast, this.#last].filter((run) => run !== null).map((run) => lastEvents(run));
-    return dataOf(tail.join('')).toReversed();
+  /** The data of the last events, latest first. */
+  finalData(): EventData[] {
+    return [this.#last, this.#beforeLast].filter((data) => data !== null);
   }
 
   #hold(rest: Buffer): Framed {
     this.#held.push(rest);
     this.#heldBytes += rest.length;
     return this.#heldBytes > MAX_EVENT_BYTES ? GARBAGE : PARTIAL;
+  }
+
+  /** Reads a run of whole events line by line; stops at the first that is an error or no event. */
+  #check(bytes: Buffer): Framed {
+    const text = bytes.toString('utf8');
+    let eventStart = 0;
+    for (let at = 0; at < text.length;) {
+      const lineEnd = text.indexOf('\n', at);
+      const line =
+        text.charCodeAt(lineEnd - 1) === CARRIAGE_RETURN ? text.slice(at, lineEnd - 1) : text.slice(at, lineEnd);
+      at = lineEnd + 1;
+      if (line === '') {
+        eventStart = at;
+        continue;
+      }
+      const reading = this.#readLine(line);
+      if (reading === null) continue;
+      const before = bytes.subarray(0, Buffer.byteLength(text.slice(0, eventStart)));
+      return reading === 'garbage' ? { kind: 'garbage', before } : { kind: 'error', before, error: reading.error };
+    }
+    return { kind: 'events', events: bytes };
+  }
+
+  /** @returns null when the line is in order. */
+  #readLine(line: string): null | 'garbage' | { error: unknown } {
+    if (!line.startsWith('data:')) return /^(event|id|retry|):/.test(line) ? null : errorField(line);
+    const payload = line.charCodeAt(5) === 32 ? line.slice(6) : line.slice(5);
+    if (payload === DONE) {
+      this.#done = true;
+      return null;
+    }
+    const data = parse(payload);
+    if (data === null) return 'garbage';
+    // llama-server's own form, and that of Anthropic's dialect, whose event also has `type: "error"`.
+    if ('error' in data && data['error'] !== null) return { error: data['error'] };
+    this.#beforeLast = this.#last;
+    this.#last = data;
+    return null;
+  }
+}
+
+/** Builds before 2025 wrote errors into a field of that name instead of data. */
+function errorField(line: string): 'garbage' | { error: unknown } {
+  return line.startsWith('error:') ? { error: parse(line.slice(6)) } : 'garbage';
+}
+
+function parse(payload: string): EventData | null {
+  try {
+    const data: unknown = JSON.parse(payload);
+    return typeof data === 'object' && data !== null ? (data as EventData) : null;
+  } catch {
+    // The caller judges what is no JSON.
+    return null;
   }
 }
 
@@ -98,54 +147,4 @@ function lastBoundary(bytes: Buffer): number {
   const plain = bytes.lastIndexOf('\n\n');
   const windows = bytes.lastIndexOf('\r\n\r\n');
   return Math.max(plain === -1 ? 0 : plain + 2, windows === -1 ? 0 : windows + 4);
-}
-
-/** Length of the field name by its first byte: data, event or error, id, retry, and the empty name of a comment. */
-const FIELD_LENGTHS: ReadonlyMap<number | undefined, number> = new Map([
-  [0x64, 4],
-  [0x65, 5],
-  [0x69, 2],
-  [0x72, 5],
-  [COLON, 0],
-]);
-
-/** Cheap plausibility of a run of whole events: it begins with a field or a comment, and its last data is not cut short. */
-function looksLikeEvents(bytes: Buffer): boolean {
-  const fieldLength = FIELD_LENGTHS.get(bytes[0]);
-  if (fieldLength === undefined || bytes[fieldLength] !== COLON) return false;
-  let end = bytes.length - 1;
-  while (bytes[end] === NEWLINE || bytes[end] === CARRIAGE_RETURN) end -= 1;
-  // JSON ends in a brace, `[DONE]` in a bracket; a comment or another field may end in anything.
-  if (bytes[end] === 0x7d || bytes[end] === 0x5d) return true;
-  const lineStart = bytes.lastIndexOf(NEWLINE, end) + 1;
-  return bytes.toString('latin1', lineStart, lineStart + 5) !== 'data:';
-}
-
-function errorIn(bytes: Buffer): Framed | null {
-  for (const marker of ERROR_MARKERS) {
-    const at = bytes.indexOf(marker);
-    if (at === -1 || (at > 0 && bytes[at - 1] !== NEWLINE)) continue;
-    const data = /(?:data|error): (\{.*\})/.exec(bytes.toString('utf8', at))?.[1] ?? '{}';
-    return { kind: 'error', before: bytes.subarray(0, at), data };
-  }
-  return null;
-}
-
-/** The last few events of a run as text. */
-function lastEvents(run: Buffer): string {
-  const from = run.lastIndexOf('\n\n', Math.max(0, run.length - 4096));
-  return run.toString('utf8', from === -1 ? 0 : from + 2);
-}
-
-function dataOf(events: string): Record<string, unknown>[] {
-  const found: Record<string, unknown>[] = [];
-  for (const line of events.split('\n')) {
-    if (!line.startsWith('data: {')) continue;
-    try {
-      found.push(JSON.parse(line.slice(6)) as Record<string, unknown>);
-    } catch {
-      // A cut or broken line carries no facts; completeness is judged elsewhere.
-    }
-  }
-  return found;
 }

@@ -17,9 +17,13 @@ export function tokenCountsOf(answer: Record<string, unknown>): TokenCounts | nu
   }
   const usage = recordIn(answer, 'usage') ?? recordIn(recordIn(answer, 'response') ?? {}, 'usage');
   if (usage !== null) return countsOfUsage(usage);
+  // Its `tokens_cached` is what the slot holds afterwards, not what was found in the cache.
   if ('tokens_predicted' in answer) {
-    const { tokens_evaluated: evaluated, tokens_predicted: predicted, tokens_cached: cached } = answer;
-    return { promptTokens: count(evaluated), completionTokens: count(predicted), cachedTokens: count(cached) };
+    return {
+      promptTokens: count(answer['tokens_evaluated']),
+      completionTokens: count(answer['tokens_predicted']),
+      cachedTokens: 0,
+    };
   }
   return null;
 }

@@ -1,0 +1,181 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import type { ExitCause } from '../exit-cause.ts';
+import {
+  type EngineEvent,
+  type EngineState,
+  INITIAL_ENGINE_STATE,
+  restartDelayMs,
+  type RestartPolicy,
+  transition,
+} from '../lifecycle.ts';
+
+const POLICY: RestartPolicy = { maxRestarts: 2, window: 60_000, delay: 200, backoffMultiplier: 2, maxDelay: 30_000 };
+const CRASH: ExitCause = { name: 'segmentation_fault', message: 'crashed', final: false };
+const FINAL: ExitCause = { name: 'wrong_option', message: 'no such option', final: true };
+
+/** Feeds events one after the other; gives the last state and all effects. */
+function run(
+  events: readonly EngineEvent[],
+  from: EngineState = INITIAL_ENGINE_STATE,
+): { state: EngineState; effects: string[] } {
+  let state = from;
+  const effects: string[] = [];
+  for (const event of events) {
+    const next = transition(state, event, POLICY);
+    state = next.state;
+    effects.push(...next.effects.map((effect) => (effect.type === 'delay' ? `delay ${effect.delayMs}` : effect.type)));
+  }
+  return { state, effects };
+}
+
+const start: EngineEvent = { type: 'start' };
+const ready = (generation: number, at = 0): EngineEvent => ({ type: 'ready', generation, at });
+const exited = (generation: number, at: number, cause = CRASH): EngineEvent => ({
+  type: 'exited',
+  generation,
+  at,
+  cause,
+});
+const cleared = (generation: number): EngineEvent => ({ type: 'cleared', generation, random: 1 });
+const delayOver = (generation: number): EngineEvent => ({ type: 'delay-over', generation });
+const stop: EngineEvent = { type: 'stop' };
+const drain: EngineEvent = { type: 'drain' };
+
+describe('the life of an engine', () => {
+  const table: [name: string, events: EngineEvent[], state: EngineState['name'], effects: string[]][] = [
+    ['start spawns', [start], 'starting', ['spawn']],
+    ['a second start changes nothing', [start, start], 'starting', ['spawn']],
+    ['verified is ready', [start, ready(1)], 'ready', ['spawn']],
+    ['stop of a ready engine terminates it', [start, ready(1), stop], 'stopping', ['spawn', 'terminate']],
+    ['stop while starting terminates it', [start, stop], 'stopping', ['spawn', 'terminate']],
+    ['readiness after the stop is ignored', [start, stop, ready(1)], 'stopping', ['spawn', 'terminate']],
+    [
+      'the end of a stopping engine is no crash',
+      [start, ready(1), stop, exited(1, 5)],
+      'stopped',
+      ['spawn', 'terminate'],
+    ],
+    ['stop before any start does nothing', [stop], 'stopped', []],
+    ['drain takes no new requests', [start, ready(1), drain], 'draining', ['spawn']],
+    ['drain while starting does nothing', [start, drain], 'starting', ['spawn']],
+    ['a drained engine that ends is stopped', [start, ready(1), drain, exited(1, 5)], 'stopped', ['spawn']],
+    ['a drained engine can be stopped', [start, ready(1), drain, stop], 'stopping', ['spawn', 'terminate']],
+    ['a crash is cleared first', [start, ready(1), exited(1, 5)], 'crashed', ['spawn', 'clear']],
+    [
+      'then backs off, at once the first time',
+      [start, ready(1), exited(1, 5), cleared(1)],
+      'backing-off',
+      ['spawn', 'clear', 'delay 0'],
+    ],
+    [
+      'then starts anew',
+      [start, ready(1), exited(1, 5), cleared(1), delayOver(1)],
+      'starting',
+      ['spawn', 'clear', 'delay 0', 'spawn'],
+    ],
+    ['a crash while starting counts', [start, exited(1, 5), cleared(1)], 'backing-off', ['spawn', 'clear', 'delay 0']],
+    ['a final cause is final at once', [start, exited(1, 5, FINAL), cleared(1)], 'failed', ['spawn', 'clear']],
+    ['stop while crashed waits for nothing', [start, exited(1, 5), stop], 'stopped', ['spawn', 'clear']],
+    ['and its clearing changes nothing more', [start, exited(1, 5), stop, cleared(1)], 'stopped', ['spawn', 'clear']],
+    [
+      'stop while backing off cancels the restart',
+      [start, exited(1, 5), cleared(1), stop],
+      'stopped',
+      ['spawn', 'clear', 'delay 0', 'cancel-delay'],
+    ],
+    [
+      'a delay that fires too late is ignored',
+      [start, exited(1, 5), cleared(1), stop, delayOver(1)],
+      'stopped',
+      ['spawn', 'clear', 'delay 0', 'cancel-delay'],
+    ],
+    [
+      'stop of a failed engine',
+      [start, exited(1, 5, FINAL), cleared(1), stop],
+      'stopped',
+      ['spawn', 'clear', 'cancel-delay'],
+    ],
+    [
+      'an explicit start leaves failed',
+      [start, exited(1, 5, FINAL), cleared(1), start],
+      'starting',
+      ['spawn', 'clear', 'cancel-delay', 'spawn'],
+    ],
+    [
+      'an exit of an older generation is ignored',
+      [start, exited(1, 5), cleared(1), delayOver(1), exited(1, 6)],
+      'starting',
+      ['spawn', 'clear', 'delay 0', 'spawn'],
+    ],
+    [
+      'readiness of an older generation is ignored',
+      [start, exited(1, 5), cleared(1), delayOver(1), ready(1)],
+      'starting',
+      ['spawn', 'clear', 'delay 0', 'spawn'],
+    ],
+    [
+      'a second exit of the same process is ignored',
+      [start, exited(1, 5), exited(1, 6)],
+      'crashed',
+      ['spawn', 'clear'],
+    ],
+  ];
+  for (const [name, events, state, effects] of table) {
+    it(name, () => {
+      const result = run(events);
+      assert.equal(result.state.name, state);
+      assert.deepEqual(result.effects, effects);
+    });
+  }
+
+  it('fails after more crashes in the window than allowed, then tries slowly', () => {
+    const crash = (generation: number, at: number): EngineEvent[] => [
+      exited(generation, at),
+      cleared(generation),
+      delayOver(generation),
+    ];
+    const failed = run([start, ...crash(1, 10), ...crash(2, 20), exited(3, 30), cleared(3)]);
+    assert.equal(failed.state.name, 'failed');
+    assert.deepEqual(
+      failed.effects.filter((effect) => effect.startsWith('delay')),
+      ['delay 0', 'delay 200', 'delay 30000'],
+    );
+    // The slow try comes long after the window and still is the only one until it has lived through a whole window.
+    const again = run([delayOver(3), ready(4, 100_000), exited(4, 100_010), cleared(4)], failed.state);
+    assert.equal(again.state.name, 'failed');
+    const mended = run([delayOver(4), ready(5, 200_000), exited(5, 200_000 + POLICY.window), cleared(5)], again.state);
+    assert.equal(mended.state.name, 'backing-off');
+  });
+
+  it('forgets crashes that are older than the window', () => {
+    const events = [10, 70_000, 140_000, 210_000].flatMap((at, index) => [
+      exited(index + 1, at),
+      cleared(index + 1),
+      delayOver(index + 1),
+    ]);
+    assert.equal(run([start, ...events]).state.name, 'starting');
+  });
+
+  it('keeps each generation apart', () => {
+    const { state } = run([start, exited(1, 5), cleared(1), delayOver(1)]);
+    assert.equal(state.generation, 2);
+  });
+});
+
+describe('the delay before a restart', () => {
+  const table: [restarts: number, random: number, expectedMs: number][] = [
+    [1, 1, 0],
+    [2, 1, 200],
+    [2, 0, 100],
+    [3, 1, 400],
+    [4, 0.5, 600],
+    [30, 1, 30_000],
+    [30, 0, 15_000],
+  ];
+  for (const [restarts, random, expectedMs] of table) {
+    it(`is ${expectedMs} ms before restart ${restarts} at random ${random}`, () => {
+      assert.equal(restartDelayMs(restarts, random, POLICY), expectedMs);
+    });
+  }
+});
