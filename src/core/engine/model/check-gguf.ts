@@ -26,6 +26,8 @@ export interface CheckedGguf {
   readonly paths: readonly string[];
   /** Bytes of all parts. */
   readonly bytes: number;
+  /** How the model pools embeddings (`<architecture>.pooling_type`, llama.cpp's numbers); null when it tells none. */
+  readonly poolingType: number | null;
 }
 
 /**
@@ -37,14 +39,16 @@ export interface CheckedGguf {
 export async function checkGgufModel(path: string, signal?: AbortSignal): Promise<CheckedGguf> {
   const paths = partsOf(path);
   let bytes = 0;
+  let poolingType: number | null = null;
   for (const [index, part] of paths.entries()) {
     signal?.throwIfAborted();
     const checked = await checkPart(part, path);
     const problem = index === 0 ? modelProblem(checked.scan) : null;
     if (problem !== null) throw unusableModel(path, problem);
     bytes += checked.bytes;
+    poolingType ??= checked.scan.poolingType;
   }
-  return { paths, bytes };
+  return { paths, bytes, poolingType };
 }
 
 /** The error for a file that is there and cannot be used; `problem` continues "The model file "x" …". */

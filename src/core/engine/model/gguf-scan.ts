@@ -5,6 +5,8 @@ export type GgufScan =
   | {
       readonly kind: 'complete';
       readonly architecture: string | null;
+      /** `<architecture>.pooling_type`: how the model pools embeddings (llama.cpp's numbers); null when it tells none. */
+      readonly poolingType: number | null;
       readonly tensors: number;
       /** Where the data of the last tensor ends, in bytes from the beginning of the file. */
       readonly endOfData: number;
@@ -13,6 +15,7 @@ export type GgufScan =
   | { readonly kind: 'more' }
   | { readonly kind: 'damaged'; readonly problem: string };
 
+const UINT32 = 4;
 const STRING = 8;
 const ARRAY = 9;
 /** Bytes of a metadata value by its type number; strings and arrays are of any length. */
@@ -43,12 +46,14 @@ function scan(cursor: Cursor): GgufScan {
   const tensors = cursor.size();
   const entries = cursor.size();
   let architecture: string | null = null;
+  let poolingType: number | null = null;
   let alignment = DEFAULT_ALIGNMENT;
   for (let index = 0; index < entries; index += 1) {
     const key = cursor.text();
     const type = cursor.uint32();
     if (key === 'general.architecture' && type === STRING) architecture = cursor.text();
-    else if (key === 'general.alignment' && type === 4) alignment = cursor.uint32();
+    else if (key === 'general.alignment' && type === UINT32) alignment = cursor.uint32();
+    else if (key.endsWith('.pooling_type') && type === UINT32) poolingType = cursor.uint32();
     else skipValue(cursor, type, 0);
   }
   if (alignment < 1 || alignment > 1 << 20) throw new Damaged(`its alignment is ${alignment}`);
@@ -64,7 +69,13 @@ function scan(cursor: Cursor): GgufScan {
   }
   const start = Math.ceil(cursor.offset / alignment) * alignment;
   // Padding before the data is not written when there is no data.
-  return { kind: 'complete', architecture, tensors, endOfData: tensors === 0 ? cursor.offset : start + end };
+  return {
+    kind: 'complete',
+    architecture,
+    poolingType,
+    tensors,
+    endOfData: tensors === 0 ? cursor.offset : start + end,
+  };
 }
 
 function skipValue(cursor: Cursor, type: number, depth: number): void {

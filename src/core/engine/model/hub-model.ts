@@ -1,5 +1,5 @@
-import { dirname } from 'node:path';
 import { mkdir, stat } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
 import { LlameroError } from '../../errors.ts';
 import { formatBytes } from './byte-size.ts';
 import { chooseModel, nothingFits } from './choose-file.ts';
@@ -41,7 +41,7 @@ export interface HubModel {
  */
 export async function fetchHubModel(request: HubModelRequest): Promise<HubModel> {
   const directory = hubRepositoryDirectory(request.repository, request.env);
-  const cached = await findCached(directory, request);
+  const cached = await findCachedHubModel(request);
   if (cached !== null) {
     tell(request, `Using ${cached.chosen} of ${request.repository} from the Hugging Face cache`);
     return cached;
@@ -56,10 +56,14 @@ export async function fetchHubModel(request: HubModelRequest): Promise<HubModel>
   return await download(directory, request);
 }
 
-async function findCached(directory: string, wish: FileWish): Promise<HubModel | null> {
+/** A model of the repository in the cache that fits the wish; null when there is none. */
+export async function findCachedHubModel(
+  request: FileWish & { readonly repository: string; readonly env: NodeJS.ProcessEnv },
+): Promise<HubModel | null> {
+  const directory = hubRepositoryDirectory(request.repository, request.env);
   for (const snapshot of await cachedSnapshots(directory)) {
-    const model = chooseModel(snapshot.files, wish);
-    if (model !== null) return { path: `${snapshot.directory}/${model.files[0]}`, chosen: nameOf(model) };
+    const model = chooseModel(snapshot.files, request);
+    if (model !== null) return { path: join(snapshot.directory, model.files[0]!), chosen: nameOf(model) };
   }
   return null;
 }
@@ -70,9 +74,9 @@ async function download(directory: string, request: HubModelRequest): Promise<Hu
   await using client = createHubClient(access, env, signal);
   tell(request, `Looking up ${repository} on ${new URL(access.endpoint).host}`);
   const listing = await listHubRepository(repository, access, client, signal);
-  const { model, files } = choose(listing, request);
+  const { files, chosen } = choose(listing, request);
   const bytes = files.reduce((sum, file) => sum + file.bytes, 0);
-  tell(request, `Taking ${nameOf(model)} of ${repository}: ${model.files[0]}, ${formatBytes(bytes)}`);
+  tell(request, `Taking ${chosen} of ${repository}: ${files[0]!.path}, ${formatBytes(bytes)}`);
   await checkSpace(directory, files);
   for (const [index, file] of files.entries()) {
     const blob = blobPath(directory, file.oid);
@@ -92,18 +96,21 @@ async function download(directory: string, request: HubModelRequest): Promise<Hu
     await linkBlob(blob, pointer);
   }
   await writeMainRef(directory, listing.commit);
-  return { path: snapshotPath(directory, listing.commit, model.files[0]!), chosen: nameOf(model) };
+  return { path: snapshotPath(directory, listing.commit, files[0]!.path), chosen };
 }
 
-/** The model that fits and its files with sizes and checksums, in the order of the parts. */
+/**
+ * The files of the model that fits, in the order of the parts, and its name for people.
+ * @throws LlameroError `model_not_found` listing what there is
+ */
 export function choose(
   listing: HubListing,
   request: FileWish & { readonly repository: string },
-): { model: RepositoryModel; files: HubFile[] } {
+): { files: HubFile[]; chosen: string } {
   const byPath = new Map(listing.files.map((file) => [file.path, file]));
   const model = chooseModel([...byPath.keys()], request);
   if (model === null) throw nothingFits(request.repository, [...byPath.keys()], request);
-  return { model, files: model.files.map((path) => byPath.get(path)!) };
+  return { files: model.files.map((path) => byPath.get(path)!), chosen: nameOf(model) };
 }
 
 /** All parts together, before the first one begins. */

@@ -20,6 +20,8 @@ export interface ResolvedModel {
   readonly chosen?: string;
   /** Size of all parts. */
   readonly bytes: number;
+  /** How the model pools embeddings (`<architecture>.pooling_type`, llama.cpp's numbers); null when it tells none. */
+  readonly poolingType: number | null;
 }
 
 /** What {@link resolveModel} needs. */
@@ -81,6 +83,6 @@ async function checkedDownload(path: string, options: ResolveModelOptions): Prom
 }
 
 async function checked(path: string, options: ResolveModelOptions): Promise<ResolvedModel> {
-  const { paths, bytes } = await checkGgufModel(partsOf(path)[0]!, options.signal);
-  return { path: paths[0]!, name: modelNameOf(path), bytes };
+  const { paths, bytes, poolingType } = await checkGgufModel(partsOf(path)[0]!, options.signal);
+  return { path: paths[0]!, name: modelNameOf(path), bytes, poolingType };
 }

@@ -84,11 +84,13 @@ async function answer(file: MirrorFile | undefined, request: IncomingMessage, re
     response.writeHead(416, { 'content-range': `bytes */${file.content.length}` }).end();
     return;
   }
-  const body = file.content.subarray(offset);
-  response.writeHead(offset > 0 ? 206 : 200, {
+  const end = endOf(file, request);
+  const body = file.content.subarray(offset, end);
+  const partial = offset > 0 || (file.noRanges !== true && /-\d+$/.test(request.headers.range ?? ''));
+  response.writeHead(partial ? 206 : 200, {
     'content-length': body.length,
     ...(file.etag === undefined ? {} : { etag: file.etag }),
-    ...(offset > 0 ? { 'content-range': `bytes ${offset}-${file.content.length - 1}/${file.content.length}` } : {}),
+    ...(partial ? { 'content-range': `bytes ${offset}-${end - 1}/${file.content.length}` } : {}),
     ...file.headers,
   });
   const cut = file.cutAfter?.shift();
@@ -106,10 +108,15 @@ async function answer(file: MirrorFile | undefined, request: IncomingMessage, re
 }
 
 function offsetOf(file: MirrorFile, request: IncomingMessage): number {
-  const match = /^bytes=(\d+)-$/.exec(request.headers.range ?? '');
+  const match = /^bytes=(\d+)-\d*$/.exec(request.headers.range ?? '');
   if (match === null) return 0;
   const condition = text(request.headers['if-range']);
   return condition === undefined || condition === file.etag ? Number(match[1]) : 0;
+}
+
+function endOf(file: MirrorFile, request: IncomingMessage): number {
+  const last = file.noRanges === true ? undefined : /^bytes=\d+-(\d+)$/.exec(request.headers.range ?? '')?.[1];
+  return last === undefined ? file.content.length : Math.min(Number(last) + 1, file.content.length);
 }
 
 function text(value: string | string[] | undefined): string | undefined {

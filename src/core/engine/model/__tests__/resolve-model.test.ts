@@ -40,7 +40,12 @@ const files = () => ({
 
 describe('resolveModel: a path', () => {
   it('finds a whole model', TIMEOUT, async () => {
-    assert.deepEqual(await resolve(modelPath), { path: modelPath, name: 'tiny-F32', bytes: model.length });
+    assert.deepEqual(await resolve(modelPath), {
+      path: modelPath,
+      name: 'tiny-F32',
+      bytes: model.length,
+      poolingType: 1,
+    });
     assert.equal((await resolve('~/tiny-F32.gguf')).path, modelPath);
   });
 
@@ -82,7 +87,7 @@ describe('resolveModel: a path', () => {
     await writeFile(first, model);
     await assert.rejects(resolve(first), failsWith('model_not_found', /split into 2 files.*00002-of-00002/));
     await writeFile(second, model);
-    const expected = { path: first, name: 'split', bytes: 2 * model.length };
+    const expected = { path: first, name: 'split', bytes: 2 * model.length, poolingType: 1 };
     assert.deepEqual(await resolve(first), expected);
     assert.deepEqual(await resolve(second), expected);
   });
@@ -143,6 +148,7 @@ describe('resolveModel: a Hugging Face name', () => {
       name: 'tiny-Q4_K_M',
       chosen: 'Q4_K_M',
       bytes: model.length,
+      poolingType: 1,
     });
     assert.equal(await readFile(join(repository, 'refs/main'), 'utf8'), COMMIT);
     assert.deepEqual(await readdir(join(repository, 'blobs')), [sha256(model)]);
