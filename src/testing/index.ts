@@ -1,2 +1,11 @@
 export { writeTinyModel } from './write-tiny-model.ts';
 export type { TinyModelFacts, TinyModelOptions } from './write-tiny-model.ts';
+export { startFakeLlamaServer, writeFakeLlamaServerCommand } from './fake-llama-server.ts';
+export type {
+  FakeLlamaServer,
+  FakeLlamaServerBehaviour,
+  FakeLlamaServerCommand,
+  FakeLlamaServerOptions,
+  FakeServerExit,
+} from './fake-llama-server.ts';
+export type { FakeServerCounters, FakeServerFaults } from './fake/settings.ts';

@@ -1,0 +1,65 @@
+/** A held slot; `release` may be called more than once. */
+export interface HeldSlot {
+  readonly id: number;
+  readonly release: () => void;
+}
+
+/** The slots of the double: first come, first served, without a bound on the queue, as in llama-server. */
+export class SlotQueue {
+  readonly #free: number[];
+  readonly #waiting = new Set<(id: number) => void>();
+  readonly #total: number;
+
+  constructor(total: number) {
+    this.#total = total;
+    this.#free = Array.from({ length: total }, (_, id) => id);
+  }
+
+  get waiting(): number {
+    return this.#waiting.size;
+  }
+
+  get active(): number {
+    return this.#total - this.#free.length;
+  }
+
+  /** Whether each slot is busy, by id. */
+  busy(): boolean[] {
+    return Array.from({ length: this.#total }, (_, id) => !this.#free.includes(id));
+  }
+
+  /** Waits for a slot; null if the signal aborts first. */
+  async acquire(signal: AbortSignal): Promise<HeldSlot | null> {
+    if (signal.aborted) return null;
+    const free = this.#free.shift();
+    if (free !== undefined) return this.#held(free);
+    const { promise, resolve } = Promise.withResolvers<HeldSlot | null>();
+    const granted = (id: number): void => {
+      signal.removeEventListener('abort', gone);
+      resolve(this.#held(id));
+    };
+    const gone = (): void => {
+      this.#waiting.delete(granted);
+      resolve(null);
+    };
+    this.#waiting.add(granted);
+    signal.addEventListener('abort', gone, { once: true });
+    return await promise;
+  }
+
+  #held(id: number): HeldSlot {
+    let held = true;
+    const release = (): void => {
+      if (!held) return;
+      held = false;
+      const [next] = this.#waiting;
+      if (next === undefined) {
+        this.#free.push(id);
+      } else {
+        this.#waiting.delete(next);
+        next(id);
+      }
+    };
+    return { id, release };
+  }
+}
