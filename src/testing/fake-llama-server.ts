@@ -89,7 +89,7 @@ export async function startFakeLlamaServer(options: FakeLlamaServerOptions = {})
     slots = 4,
     contextLength = 4096,
     args = [],
-    waitUntilReady = true,
+    waitFor = 'ready',
     ...behaviour
   } = options;
   const directory = await mkdtemp(join(tmpdir(), 'llamero-fake-'));
