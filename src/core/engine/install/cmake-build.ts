@@ -81,6 +81,8 @@ export function buildJobs(cores: number, memoryBytes: number): number {
 
 async function buildOnce(options: BuildOptions): Promise<string> {
   const { source, build, env } = options;
+  // What is counted below is what is left to do, so a continued build begins at 0 % again.
+  const verb = (await hasEntries(build)) ? 'Continuing to build' : 'Building';
   await mkdir(build, { recursive: true });
   const macIntel = process.platform === 'darwin' && process.arch === 'x64' ? ['-DGGML_METAL=OFF'] : [];
   const place = ['-S', source, '-B', build];
@@ -95,7 +97,7 @@ async function buildOnce(options: BuildOptions): Promise<string> {
   await cmake(configure, 'configure', options);
 
   const jobs = env['CMAKE_BUILD_PARALLEL_LEVEL'] || String(buildJobs(availableParallelism(), totalmem()));
-  const message = `Building llama-server from source (${jobs} jobs)`;
+  const message = `${verb} llama-server from source (${jobs} jobs)`;
   options.onProgress({ step: 'build', fraction: 0, message });
   let fraction = 0;
   await cmake(

@@ -18,7 +18,7 @@ export interface Cpu {
  * with them, although the same programs run.
  */
 const INSTRUCTION_SET =
-  /^(sse|ssse|pni|avx|fma|f16c|bmi|amx|aes|vaes|pclmul|vpclmul|gfni|sha|adx|abm|lzcnt|popcnt|movbe|rdrnd|rdseed|xsave|clflushopt|clwb|cx16|sve|sme|asimd|fp|i8mm|bf16|atomics|crc32|lrcpc|dcpop|vx|rv)/;
+  /^(sse|ssse|pni|avx|fma|f16c|bmi|amx|aes|vaes|pclmul|vpclmul|gfni|sha|adx|abm|lzcnt|popcnt|movbe|rdrnd|rdseed|xsave|clflushopt|clwb|cx16|sve|sme|asimd|fp(hp)?$|i8mm|bf16|atomics|crc32|lrcpc|dcpop|vx|rv)/;
 
 /** This machine's processor. */
 export async function currentCpu(): Promise<Cpu> {

@@ -2,7 +2,9 @@ import { createHash } from 'node:crypto';
 import { createReadStream, createWriteStream } from 'node:fs';
 import { mkdir, rename, rm, stat } from 'node:fs/promises';
 import path from 'node:path';
-import { pipeline } from 'node:stream/promises';
+import type { Readable, Writable } from 'node:stream';
+import { finished, pipeline } from 'node:stream/promises';
+import { setTimeout as delay } from 'node:timers/promises';
 import { request, type Dispatcher } from 'undici';
 import { LlameroError } from '../../errors.ts';
 import type { OnInstallProgress } from './install-progress.ts';
@@ -18,7 +20,11 @@ export interface DownloadOptions {
   onProgress: OnInstallProgress;
 }
 
-const ATTEMPTS = 4;
+/** After this many attempts in a row that brought nothing, a download has failed. */
+const FUTILE_ATTEMPTS = 2;
+const RETRY_DELAY_MS = 500;
+/** What may wait for the disk. */
+const WRITE_BUFFER_BYTES = 1024 * 1024;
 
 /**
  * Downloads a file and checks its size and SHA-256. What arrived is kept in `<target>.part` and continued by a Range
@@ -45,28 +51,29 @@ export async function downloadVerified(file: ReleaseFile, target: string, option
   await rename(part, target);
 }
 
+/** Requests the rest again and again, as long as something arrives. */
 async function fetchAll(file: ReleaseFile, part: string, options: DownloadOptions): Promise<void> {
-  for (let attempt = 1; ; attempt += 1) {
+  let futile = 0;
+  for (;;) {
     const before = await sizeOf(part);
     if (before >= file.sizeBytes) return;
+    let failure = new LlameroError('install_failed', `${file.name} from ${options.server} is truncated.`);
     try {
       await fetchRest(file, part, before, options);
-      if ((await sizeOf(part)) >= file.sizeBytes) return;
     } catch (error) {
       throwIfCancelled(options.signal);
-      const failure = describeNetworkError(error, options.server);
-      if (failure === error || attempt === ATTEMPTS || (await sizeOf(part)) <= before) throw failure;
-      continue;
+      failure = describeNetworkError(error, options.server);
+      // An answer that says no, or a disk that is full, does not change by asking again.
+      if (failure === error) throw failure;
     }
-    if (attempt === ATTEMPTS || (await sizeOf(part)) <= before) {
-      const size = await sizeOf(part);
-      await rm(part, { force: true });
-      throw new LlameroError(
-        'install_failed',
-        `${file.name} from ${options.server} is truncated: ${size} of ${file.sizeBytes} bytes.`,
-      );
-    }
+    futile = (await sizeOf(part)) > before ? 0 : futile + 1;
+    if (futile === FUTILE_ATTEMPTS) throw failure;
+    if (futile > 0) await pause(options.signal);
   }
+}
+
+async function pause(signal: AbortSignal | undefined): Promise<void> {
+  await delay(RETRY_DELAY_MS, undefined, { signal }).catch(() => throwIfCancelled(signal));
 }
 
 /** One request for what is missing; appends to the part file. */
@@ -88,7 +95,25 @@ async function fetchRest(file: ReleaseFile, part: string, have: number, options:
     received += chunk.length;
     onProgress({ step: 'download', fraction: Math.min(received / file.sizeBytes, 1), message });
   });
-  await pipeline(body, createWriteStream(part, { flags: received > 0 ? 'a' : 'w' }), { signal });
+  await keepAll(body, createWriteStream(part, { flags: received > 0 ? 'a' : 'w', highWaterMark: WRITE_BUFFER_BYTES }));
+}
+
+/** Writes what arrives, and when the connection breaks all that had arrived: `pipeline` would throw that away. */
+async function keepAll(body: Readable, out: Writable): Promise<void> {
+  const written = finished(out).catch((error: unknown) => {
+    const failure = new LlameroError('install_failed', `The download cannot be written: ${(error as Error).message}`, {
+      cause: error,
+    });
+    body.destroy(failure);
+    throw failure;
+  });
+  body.pipe(out, { end: false });
+  try {
+    await finished(body);
+  } finally {
+    out.end();
+    await written;
+  }
 }
 
 async function isVerified(file: ReleaseFile, part: string, signal: AbortSignal | undefined): Promise<boolean> {

@@ -54,7 +54,9 @@ function set(options: NpmFetchOptions, key: string, value: string): void {
   // Credentials are written per registry: `//registry.example.com/:_authToken`.
   const name = key.startsWith('//') ? key : SETTINGS[key];
   if (name === undefined || value === '') return;
-  options[name] = value === 'true' ? true : value === 'false' ? false : value;
+  // npm keeps fetched packages in a folder of its cache directory; the fetching library wants that folder.
+  if (name === 'cache') options[name] = path.join(value, '_cacache');
+  else options[name] = value === 'true' ? true : value === 'false' ? false : value;
 }
 
 async function readText(file: string): Promise<string> {

@@ -47,7 +47,7 @@ async function fetchTarball(
   { env, signal, onProgress, source }: FetchSourceOptions & { source: NonNullable<FetchSourceOptions['source']> },
 ): Promise<void> {
   // Loaded here: it is large, and only this rare path needs it.
-  const { tarball } = await import('pacote');
+  const { default: pacote } = await import('pacote');
   const message = `Fetching ${source.name}@${source.version} from the npm registry`;
   onProgress({ step: 'fetch', fraction: 0, message });
   const options = {
@@ -56,10 +56,12 @@ async function fetchTarball(
     // npm's defaults would try for minutes to reach a registry that is not there.
     fetchRetries: 1,
     fetchRetryMintimeout: 1000,
+    fetchRetryMaxtimeout: 5000,
+    fetchRetryFactor: 2,
     timeout: 60_000,
     signal,
   };
-  await tarball.stream(
+  await pacote.tarball.stream(
     `${source.name}@${source.version}`,
     async (stream) => {
       let received = 0;
