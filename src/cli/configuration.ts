@@ -20,7 +20,7 @@ export interface ConfigurationSources {
 export interface Configuration {
   readonly config: Config;
   /** Where a key was set, such as `--port`, `LLAMERO_PORT` or `llamero.yaml:7`; null: it has its default. */
-  origin(key: string): string | null;
+  readonly origin: (key: string) => string | null;
   /** The file that was read. */
   readonly fileName: string | null;
 }

@@ -30,15 +30,14 @@ export async function createLog(options: LogOptions): Promise<Log> {
       format,
     };
   }
-  const { default: pretty } = await import('pino-pretty');
-  const stream = pretty({
-    destination,
-    sync: true,
+  const { prettyFactory } = await import('pino-pretty');
+  const pretty = prettyFactory({
     singleLine: true,
     colorize: options.terminal,
     translateTime: 'SYS:HH:MM:ss',
-    ignore: 'pid,hostname',
   });
+  // The printer as a plain function: its stream would hold lines back that an ending process then loses.
+  const stream = { write: (line: string) => destination.write(pretty(line)) };
   return { logger: pino({ level: options.level, base: null }, stream), format };
 }
 
@@ -73,7 +72,6 @@ export function logEvents(logger: Logger, events: LlameroEmitter): () => void {
     logger.info({ generation, command }, 'engine starting');
     if (logger.isLevelEnabled('debug')) logger.debug({ generation, args: hideSecrets(args) }, 'engine options');
   });
-  listen('debug', 'engine-progress', (fields) => logger.debug(fields, 'engine loading'));
   listen('info', 'engine-ready', ({ startMs, ...fields }) =>
     logger.info({ ...fields, startMs: Math.round(startMs) }, 'engine ready'),
   );
@@ -83,7 +81,7 @@ export function logEvents(logger: Logger, events: LlameroEmitter): () => void {
   });
   listen('warn', 'engine-backoff', (fields) => logger.warn(fields, 'engine will be started again'));
   listen('info', 'engine-state', (fields) => {
-    logger[fields.to === 'failed' ? 'warn' : 'debug'](fields, `engine ${fields.to}`);
+    logger[fields.to === 'failed' ? 'warn' : 'debug'](fields, `engine state: ${fields.to}`);
   });
   listen('debug', 'engine-log', ({ line }) => logger.debug({ engine: line }, 'engine log'));
   return () => {
