@@ -5,7 +5,7 @@ import { installEngine } from '../../core/engine/install/install-engine.ts';
 import { listEngines, locateEngine } from '../../core/engine/install/locate-engine.ts';
 import { ENGINE_TAG } from '../../core/engine/install/pinned-engine.ts';
 import { LlameroError } from '../../core/errors.ts';
-import { createProgressDisplay } from '../progress.ts';
+import { withProgress } from '../with-progress.ts';
 
 /** `llamero engine install | path | list`: get llama-server, and tell which one is used. */
 export function engineCommand(): Command {
@@ -71,23 +71,4 @@ const ORIGIN_NAMES = { option: 'option', environment: 'LLAMA_SERVER_PATH', path:
 
 function originName({ origin, source }: EngineBinary): string {
   return source === undefined ? ORIGIN_NAMES[origin] : `${ORIGIN_NAMES[origin]} (${source})`;
-}
-
-/** Runs a command with progress on stderr; the first SIGINT or SIGTERM cancels it in order, a second one ends at once. */
-async function withProgress(
-  work: (signal: AbortSignal, onProgress: ReturnType<typeof createProgressDisplay>['update']) => Promise<void>,
-): Promise<void> {
-  const display = createProgressDisplay(process.stderr);
-  const cancellation = new AbortController();
-  const onSignal = () => {
-    if (cancellation.signal.aborted) process.exit(1);
-    cancellation.abort();
-  };
-  process.on('SIGINT', onSignal).on('SIGTERM', onSignal);
-  try {
-    await work(cancellation.signal, (report) => display.update(report));
-  } finally {
-    display.done();
-    process.off('SIGINT', onSignal).off('SIGTERM', onSignal);
-  }
 }

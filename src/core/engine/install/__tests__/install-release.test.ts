@@ -4,20 +4,18 @@ import { mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promise
 import { createServer, type AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { afterEach, beforeEach, describe, it } from 'node:test';
+import { afterEach, beforeEach, it } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import { LlameroError } from '../../../errors.ts';
 import { engineCacheDirectory } from '../cache-directory.ts';
 import { installEngine, obtainEngine, type InstallEngineOptions } from '../install-engine.ts';
 import type { InstallProgress } from '../install-progress.ts';
 import { listEngines, locateEngine } from '../locate-engine.ts';
+import { posixSuite } from './posix-suite.ts';
 import { startReleaseMirror, type ReleaseMirror } from './release-mirror.ts';
 import { startInstaller } from './start-installer.ts';
 
-// The mirror's llama-server is a shell script, which Windows cannot start.
-const suite = process.platform === 'win32' ? () => undefined : describe;
-
-suite('installing the release archive', { timeout: 60_000 }, () => {
+posixSuite('installing the release archive', { timeout: 60_000 }, () => {
   let directory: string;
   let mirror: ReleaseMirror;
   let env: NodeJS.ProcessEnv;

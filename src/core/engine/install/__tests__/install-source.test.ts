@@ -2,20 +2,18 @@ import assert from 'node:assert/strict';
 import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { afterEach, beforeEach, describe, it } from 'node:test';
+import { afterEach, beforeEach, it } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import { LlameroError } from '../../../errors.ts';
 import { engineCacheDirectory } from '../cache-directory.ts';
 import { installEngine, type InstallEngineOptions } from '../install-engine.ts';
 import type { InstallProgress } from '../install-progress.ts';
 import { locateEngine } from '../locate-engine.ts';
+import { posixSuite } from './posix-suite.ts';
 import { startSourceRegistry, writeFakeTools, type SourceRegistry } from './source-registry.ts';
 import { startInstaller } from './start-installer.ts';
 
-// The build tools of these tests are shell scripts, which Windows cannot start.
-const suite = process.platform === 'win32' ? () => undefined : describe;
-
-suite('building from source', { timeout: 60_000 }, () => {
+posixSuite('building from source', { timeout: 60_000 }, () => {
   let directory: string;
   let registry: SourceRegistry;
   let env: NodeJS.ProcessEnv;

@@ -2,16 +2,14 @@ import assert from 'node:assert/strict';
 import { chmod, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { afterEach, beforeEach, describe, it } from 'node:test';
+import { afterEach, beforeEach, it } from 'node:test';
 import { LlameroError } from '../../../errors.ts';
 import { readEngineVersion } from '../engine-binary.ts';
 import type { InstallProgress } from '../install-progress.ts';
 import { listEngines, locateEngine } from '../locate-engine.ts';
+import { posixSuite } from './posix-suite.ts';
 
-// The programs of these tests are shell scripts, which Windows cannot start.
-const suite = process.platform === 'win32' ? () => undefined : describe;
-
-suite('locating llama-server', { timeout: 30_000 }, () => {
+posixSuite('locating llama-server', { timeout: 30_000 }, () => {
   let directory: string;
   let env: NodeJS.ProcessEnv;
   let notes: string[];
