@@ -1,10 +1,12 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 
 const POLL_MS = 250;
+/** The least that proper-lockfile takes: what a killed process leaves holds the next one up for no longer. */
+const STALE_MS = 5000;
 
 /**
  * Runs `work` while this process alone holds the lock of `path` (which need not exist; its folder must). A process that
- * died leaves a lock that is taken over after 10 s. Should the lock be lost in spite of that, `work`'s signal aborts.
+ * died leaves a lock that is taken over after 5 s. Should the lock be lost in spite of that, `work`'s signal aborts.
  */
 export async function withFileLock<Result>(
   path: string,
@@ -31,7 +33,7 @@ async function acquire(
   for (let waited = false; ; waited = true) {
     options.signal?.throwIfAborted();
     try {
-      return await lock(path, { realpath: false, onCompromised: (error) => lost.abort(error) });
+      return await lock(path, { realpath: false, stale: STALE_MS, onCompromised: (error) => lost.abort(error) });
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code !== 'ELOCKED') throw error;
     }
