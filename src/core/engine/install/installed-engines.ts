@@ -7,6 +7,9 @@ import type { EngineBinary } from './engine-binary.ts';
 /** The marker of a complete installation, in its directory. Written before the directory gets its final name. */
 export const INSTALLED_FILE = 'installed.json';
 
+/** Part of the name of an installation that was moved aside for a newer one. */
+const REPLACED = '.replaced-';
+
 const installedSchema = z.object({
   /** llama.cpp tag that was asked for, such as `v0.5.0`. */
   tag: z.string(),
@@ -70,20 +73,27 @@ export async function publishInstallation(
   installed: InstalledEngine,
 ): Promise<CachedEngine> {
   await writeFile(path.join(staging, INSTALLED_FILE), `${JSON.stringify(installed, null, 2)}\n`);
-  const aside = `${directory}.replaced-${process.pid}`;
+  const aside = `${directory}${REPLACED}${process.pid}`;
   try {
     await rename(directory, aside);
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
   }
   await rename(staging, directory);
-  // Windows cannot remove a program that runs; what is left over has no valid name and is removed by the next installation.
-  await rm(aside, { recursive: true, force: true }).catch(() => undefined);
+  await removeReplaced(path.dirname(directory));
   return { directory, installed, usable: true };
 }
 
+/** Removes installations that were moved aside. Windows keeps one whose program runs; a later installation removes it. */
+async function removeReplaced(cache: string): Promise<void> {
+  const replaced = (await readDirectory(cache)).filter((name) => name.includes(REPLACED));
+  await Promise.all(
+    replaced.map((name) => rm(path.join(cache, name), { recursive: true, force: true }).catch(() => undefined)),
+  );
+}
+
 async function readInstallation(directory: string, cpu: Cpu): Promise<CachedEngine | null> {
-  if (path.basename(directory).includes('.replaced-')) return null;
+  if (path.basename(directory).includes(REPLACED)) return null;
   try {
     const installed = installedSchema.parse(JSON.parse(await readFile(path.join(directory, INSTALLED_FILE), 'utf8')));
     const { size } = await stat(path.join(directory, installed.executable));
