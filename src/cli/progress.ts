@@ -19,6 +19,7 @@ export interface ProgressDisplay {
 /** A stream to show progress on: normally stderr, so that stdout stays the command's answer. */
 export type ProgressStream = NodeJS.WritableStream & { isTTY?: boolean; columns?: number };
 
+const CLEAR_LINE = '\u001B[2K';
 /** Without a terminal, a line of the same step appears when this much more is done … */
 const LINE_STEP = 0.1;
 /** … or, where nothing can be counted, this long after the last one. */
@@ -31,15 +32,27 @@ export function createProgressDisplay(stream: ProgressStream): ProgressDisplay {
 
 function createBarDisplay(stream: ProgressStream): ProgressDisplay {
   let bar: SingleBar | null = null;
-  let barStep = '';
-  let lastLine = '';
+  let openStep = '';
+  let openLine = '';
   const done = () => {
     bar?.stop();
     bar = null;
+    if (openLine !== '') stream.write('\n');
+    openLine = '';
+  };
+  const writeLine = (step: string, message: string) => {
+    // How long we wait is one line that changes. Any other line is finished at once: the command may write next.
+    const stays = step === 'wait';
+    if (stays && openLine !== '') stream.write(`\r${CLEAR_LINE}${message}`);
+    else {
+      done();
+      stream.write(stays ? message : `${message}\n`);
+    }
+    openLine = stays ? message : '';
   };
   const begin = (step: string, message: string) => {
     done();
-    barStep = step;
+    openStep = step;
     bar = new SingleBar({
       stream,
       format: '{bar} {percentage}% {message}',
@@ -57,12 +70,10 @@ function createBarDisplay(stream: ProgressStream): ProgressDisplay {
     done,
     update({ step, fraction, message }) {
       if (fraction === null) {
-        done();
-        if (message !== lastLine) stream.write(`${message}\n`);
-        lastLine = message;
+        writeLine(step, message);
         return;
       }
-      if (bar === null || step !== barStep) begin(step, message);
+      if (bar === null || step !== openStep) begin(step, message);
       bar?.update(Math.floor(fraction * 100), { message });
     },
   };

@@ -54,4 +54,16 @@ describe('progress on a terminal', () => {
     assert.match(text(), /^Asking github\.com\n/);
     assert.match(text(), /█+ 100% Downloading/);
   });
+
+  it('shows how long it waits in one line', () => {
+    const { stream, text } = capture(true);
+    const display = createProgressDisplay(stream);
+    for (const seconds of [1, 2]) {
+      display.update({ step: 'wait', fraction: null, message: `waiting (${seconds} s)` });
+    }
+    display.update({ step: 'note', fraction: null, message: 'one' });
+    display.update({ step: 'note', fraction: null, message: 'two' });
+    display.done();
+    assert.equal(text(), 'waiting (1 s)\r\u001B[2Kwaiting (2 s)\none\ntwo\n');
+  });
 });
