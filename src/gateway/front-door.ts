@@ -19,6 +19,7 @@ export function createFrontDoor(context: RelayContext, rules: AccessRules, own: 
   return (request, response, askFirst) => {
     const { headers } = request;
     response.requestId = requestIdOf(headers['x-request-id']);
+    if (context.closing !== null) response.shouldKeepAlive = false;
     if (headers.origin !== undefined) response.corsHeaders = corsHeaders(rules.corsOrigins, headers.origin);
     const { path, query } = splitTarget(request);
     const known = findPath(path);

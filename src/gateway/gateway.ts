@@ -129,8 +129,7 @@ class HttpGateway implements Gateway {
     this.#server.closeIdleConnections();
     await this.#idle(timeoutMs);
     for (const relay of context.running) relay.shutDown(reason);
-    // Answers and error events that were just written leave before their sockets are closed.
-    this.#server.closeIdleConnections();
+    // Each connection closes when its last bytes have left; who does not take them is cut off.
     const force = setTimeout(() => this.#server.closeAllConnections(), this.#limits.flushMs);
     await closed;
     clearTimeout(force);

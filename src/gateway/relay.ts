@@ -167,6 +167,7 @@ export class Relay implements ResponseSink, KeptStream {
     }
     const head = this.#head;
     if (head === null) return true;
+    this.#settle();
     this.#response.writeHead(head.status, [
       'content-type',
       head.contentType,
@@ -175,21 +176,20 @@ export class Relay implements ResponseSink, KeptStream {
       ...this.#commonHeaders(head),
     ]);
     this.#response.end(chunk);
-    this.#settle();
     return true;
   }
 
   onEnd(): void {
     if (this.#ended) return;
-    this.#response.end();
     this.#settle();
+    this.#response.end();
   }
 
   onError(error: LlameroError): void {
     if (this.#ended) return;
     if (this.#response.headersSent) {
-      this.#response.end(streamErrorEvent(this.#route.dialect, error));
       this.#settle();
+      this.#response.end(streamErrorEvent(this.#route.dialect, error));
     } else {
       this.#fail(error);
     }
@@ -239,13 +239,13 @@ export class Relay implements ResponseSink, KeptStream {
 
   #fail(error: LlameroError): void {
     this.#settle();
-    const close = this.#context.closing === null ? [] : ['connection', 'close'];
-    answerError(this.#response, error, this.#route.dialect, close);
+    answerError(this.#response, error, this.#route.dialect);
   }
 
   #settle(): void {
     this.#ended = true;
-    const { running, streams } = this.#context;
+    const { running, streams, closing } = this.#context;
+    if (closing !== null) closeAfter(this.#response);
     streams.delete(this);
     running.delete(this);
     if (running.size === 0) this.#context.onIdle?.();
@@ -259,7 +259,6 @@ export class Relay implements ResponseSink, KeptStream {
       `queue;dur=${head.queueMs.toFixed(1)}, engine;dur=${head.engineMs.toFixed(1)}`,
     ];
     if (this.#response.corsHeaders.length > 0) headers.push(...this.#response.corsHeaders);
-    if (this.#context.closing !== null) headers.push('connection', 'close');
     return headers;
   }
 }
@@ -278,6 +277,13 @@ function onResponseClose(this: GatewayResponse): void {
 
 function onResponseDrain(this: GatewayResponse): void {
   this.relay?.drained();
+}
+
+/** Keeps a connection from being used again, also where its head went out before that was known. */
+function closeAfter(response: GatewayResponse): void {
+  response.shouldKeepAlive = false;
+  const { socket } = response;
+  if (response.headersSent) response.once('finish', () => socket?.destroySoon());
 }
 
 function flushHead(response: GatewayResponse): void {

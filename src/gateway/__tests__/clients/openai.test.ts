@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
-import OpenAI from 'openai';
+import OpenAI, { APIError, APIUserAbortError, AuthenticationError, BadRequestError, NotFoundError } from 'openai';
 import { zodResponseFormat } from 'openai/helpers/zod';
 import { z } from 'zod';
 import { LONG_ANSWER_TOKENS, ServeProcess, slotFreedAfterMs } from './serve-process.ts';
@@ -220,7 +220,7 @@ describe('openai', { timeout: 60_000 }, () => {
     const cancellation = new AbortController();
     const { signal } = cancellation;
     const body = { model, messages, max_completion_tokens: LONG_ANSWER_TOKENS };
-    const call = assert.rejects(client.chat.completions.create(body, { signal }), OpenAI.APIUserAbortError);
+    const call = assert.rejects(client.chat.completions.create(body, { signal }), APIUserAbortError);
     while ((await serve.busySlots()) === 0);
     cancellation.abort();
     await call;
@@ -237,7 +237,7 @@ describe('openai', { timeout: 60_000 }, () => {
       for (const stream of [false, true]) {
         const call = client.chat.completions.create({ model, stream, ...body } as never);
         await assert.rejects(call, (error) => {
-          assert.ok(error instanceof OpenAI.BadRequestError, String(error));
+          assert.ok(error instanceof BadRequestError, String(error));
           const { status, code } = error;
           assert.deepEqual({ status, code }, { status: expected.status, code: expected.code });
           assert.equal(error.type, 'invalid_request_error');
@@ -259,13 +259,13 @@ describe('openai', { timeout: 60_000 }, () => {
 
     it('NotFoundError for an unknown model or route', async () => {
       await assert.rejects(client.models.retrieve('no/such model'), (error) => {
-        assert.ok(error instanceof OpenAI.NotFoundError);
+        assert.ok(error instanceof NotFoundError);
         assert.equal(error.code, 'model_not_found');
         assert.match(error.message, new RegExp(`'${model}'`), 'it names what there is');
         return true;
       });
       await assert.rejects(client.images.generate({ prompt: 'a llama' }), (error) => {
-        assert.ok(error instanceof OpenAI.NotFoundError);
+        assert.ok(error instanceof NotFoundError);
         assert.equal(error.code, 'not_found');
         return true;
       });
@@ -282,7 +282,7 @@ describe('openai', { timeout: 60_000 }, () => {
           await assert.rejects(
             async () => call(),
             (error) => {
-              assert.ok(error instanceof OpenAI.AuthenticationError);
+              assert.ok(error instanceof AuthenticationError);
               assert.equal(error.code, 'invalid_api_key');
               return true;
             },
@@ -311,7 +311,7 @@ describe('openai', { timeout: 60_000 }, () => {
         }
       };
       await assert.rejects(read, (error) => {
-        assert.ok(error instanceof OpenAI.APIError, String(error));
+        assert.ok(error instanceof APIError, String(error));
         assert.equal(error.code, 'stream_interrupted');
         return true;
       });

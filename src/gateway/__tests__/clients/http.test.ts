@@ -1,0 +1,172 @@
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { Agent, type ClientRequest, type IncomingMessage, request } from 'node:http';
+import { text } from 'node:stream/consumers';
+import { after, before, describe, it } from 'node:test';
+import { LONG_ANSWER_TOKENS, ServeProcess, slotFreedAfterMs } from './serve-process.ts';
+
+/** Clients without a package, against a running `llamero serve`: `fetch` and `node:http`. */
+
+const TEN = Array.from({ length: 10 }, (_, index) => index);
+const CHAT = '/v1/chat/completions';
+const messages = [{ role: 'user', content: 'Tell me about llamas.' }];
+
+interface Answer {
+  choices: { message: { content: string }; finish_reason: string }[];
+  usage: { completion_tokens: number };
+}
+
+describe('plain HTTP', { timeout: 60_000 }, () => {
+  let serve: ServeProcess;
+  let headers: Record<string, string>;
+
+  before(async () => {
+    serve = await ServeProcess.start();
+    headers = { authorization: `Bearer ${serve.key}`, 'content-type': 'application/json' };
+  });
+  after(() => serve.stop());
+
+  describe('fetch', () => {
+    const post = (body: unknown, signal?: AbortSignal): Promise<Response> =>
+      fetch(serve.url + CHAT, { method: 'POST', headers, body: JSON.stringify(body), signal });
+
+    it('gets answers, ten times', async () => {
+      for (const seed of TEN) {
+        const response = await post({ messages, seed, max_tokens: 8 });
+        assert.equal(response.status, 200);
+        assert.match(response.headers.get('content-type') ?? '', /^application\/json/);
+        assert.match(response.headers.get('x-request-id') ?? '', /\S/);
+        assert.match(response.headers.get('server-timing') ?? '', /queue;dur=[\d.]+, engine;dur=[\d.]+/);
+        const { choices, usage } = (await response.json()) as Answer;
+        assert.equal(choices[0]?.finish_reason, 'length');
+        assert.equal(usage.completion_tokens, 8);
+      }
+    });
+
+    it('gets whole streams, ten times', async () => {
+      for (const seed of TEN) {
+        const response = await post({ messages, seed, max_tokens: 8, stream: true });
+        assert.match(response.headers.get('content-type') ?? '', /^text\/event-stream/);
+        assert.equal(response.headers.get('x-accel-buffering'), 'no');
+        const body = await response.text();
+        assert.match(body, /^data: \{.*"finish_reason":"length".*\n\ndata: \[DONE\]\n\n$/s);
+      }
+    });
+
+    it('frees the slot within 100 ms when it is aborted or its body is cancelled', async () => {
+      const begin = async (signal?: AbortSignal) => {
+        const response = await post({ messages, max_tokens: LONG_ANSWER_TOKENS, stream: true }, signal);
+        assert.ok(response.body !== null);
+        const reader = response.body.getReader();
+        await reader.read();
+        return reader;
+      };
+      const aborted = await slotFreedAfterMs(serve, async () => {
+        const cancellation = new AbortController();
+        await begin(cancellation.signal);
+        return () => cancellation.abort();
+      });
+      assert.ok(aborted < 100, `aborted: ${aborted} ms`);
+      const cancelled = await slotFreedAfterMs(serve, async () => {
+        const reader = await begin();
+        return () => reader.cancel();
+      });
+      assert.ok(cancelled < 100, `cancelled: ${cancelled} ms`);
+    });
+
+    it('gets an error event and no [DONE] when the engine is killed, and is served after it', async () => {
+      const { pid } = await serve.status();
+      const response = await post({ messages, max_tokens: LONG_ANSWER_TOKENS, stream: true });
+      assert.ok(response.body !== null);
+      let body = '';
+      for await (const part of response.body.pipeThrough(new TextDecoderStream())) {
+        if (body === '') process.kill(pid, 'SIGKILL');
+        body += part;
+      }
+      const events = body.split('\n\n').filter((event) => event.startsWith('data: '));
+      const { error } = JSON.parse(events.at(-1)?.slice('data: '.length) ?? '') as { error: Record<string, unknown> };
+      assert.deepEqual(Object.keys(error), ['message', 'type', 'param', 'code']);
+      assert.equal(error['code'], 'stream_interrupted');
+      assert.ok(!body.includes('[DONE]'));
+      assert.equal((await post({ messages, max_tokens: 4 })).status, 200);
+    });
+
+    it('is refused without a key, but may ask for health', async () => {
+      const { authorization: _none, ...bare } = headers;
+      const refused = await fetch(serve.url + CHAT, { method: 'POST', headers: bare, body: '{}' });
+      assert.equal(refused.status, 401);
+      assert.match(await refused.text(), /"code":"invalid_api_key"/);
+      assert.equal((await fetch(`${serve.url}/health`)).status, 200);
+    });
+  });
+
+  describe('node:http', () => {
+    function send(body: unknown, agent: Agent | false): ClientRequest {
+      const call = request(serve.url + CHAT, { method: 'POST', headers, agent });
+      call.end(JSON.stringify(body));
+      return call;
+    }
+
+    async function responseTo(call: ClientRequest): Promise<IncomingMessage> {
+      const [response] = (await once(call, 'response')) as [IncomingMessage];
+      return response;
+    }
+
+    it('gets answers and streams over one connection, ten times', async () => {
+      const agent = new Agent({ keepAlive: true, maxSockets: 1 });
+      const ports = new Set<number | undefined>();
+      try {
+        for (const seed of TEN) {
+          const whole = await responseTo(send({ messages, seed, max_tokens: 8 }, agent));
+          ports.add(whole.socket.localPort);
+          assert.equal((JSON.parse(await text(whole)) as Answer).usage.completion_tokens, 8);
+          const stream = await responseTo(send({ messages, seed, max_tokens: 8, stream: true }, agent));
+          ports.add(stream.socket.localPort);
+          assert.match(await text(stream), /data: \[DONE\]\n\n$/);
+        }
+      } finally {
+        agent.destroy();
+      }
+      assert.equal(ports.size, 1, 'the connection is kept');
+    });
+
+    it('frees the slot within 100 ms when its socket is destroyed', async () => {
+      const freed = await slotFreedAfterMs(serve, async () => {
+        const call = send({ messages, max_tokens: LONG_ANSWER_TOKENS, stream: true }, false);
+        const response = await responseTo(call);
+        await once(response, 'data');
+        response.pause();
+        response.on('error', () => undefined);
+        return () => call.destroy();
+      });
+      assert.ok(freed < 100, `${freed} ms`);
+    });
+
+    it('reads a long stream slowly without losing a byte', async () => {
+      const body = { messages, max_tokens: 600, temperature: 0, cache_prompt: false };
+      const response = await responseTo(send({ ...body, stream: true }, false));
+      let streamed = '';
+      for await (const part of response.setEncoding('utf8')) {
+        streamed += part;
+        await new Promise(setImmediate);
+      }
+      const whole = await responseTo(send(body, false));
+      const answer = JSON.parse(await text(whole)) as Answer;
+      assert.equal(contentOf(streamed), answer.choices[0]?.message.content);
+    });
+  });
+
+  it('has nothing in flight in the end', async () => {
+    while ((await serve.status()).inFlight > 0);
+    assert.equal(await serve.busySlots(), 0);
+  });
+});
+
+/** The text that the events of a chat stream add up to. */
+function contentOf(stream: string): string {
+  const events = stream.split('\n\n').filter((event) => event.startsWith('data: {'));
+  return events
+    .map((event) => JSON.parse(event.slice('data: '.length)) as { choices: { delta: { content?: string } }[] })
+    .map(({ choices }) => choices[0]?.delta.content ?? '')
+    .join('');
+}
