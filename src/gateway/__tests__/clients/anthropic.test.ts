@@ -178,5 +178,6 @@ describe('@anthropic-ai/sdk', { timeout: 60_000 }, () => {
 
 /** llamero's code, which the package leaves in the body of the error. */
 function codeOf(error: APIError): string | undefined {
-  return (error.error as { error?: { code?: string } } | undefined)?.error?.code;
+  const body: { error?: { code?: string } } | undefined = error.error;
+  return body?.error?.code;
 }

@@ -26,10 +26,26 @@ describe('plain HTTP', { timeout: 60_000 }, () => {
   });
   after(() => serve.stop());
 
-  describe('fetch', () => {
-    const post = (body: unknown, signal?: AbortSignal): Promise<Response> =>
-      fetch(serve.url + CHAT, { method: 'POST', headers, body: JSON.stringify(body), signal });
+  function post(body: unknown, signal?: AbortSignal): Promise<Response> {
+    return fetch(serve.url + CHAT, { method: 'POST', headers, body: JSON.stringify(body), signal });
+  }
 
+  /** A stream whose first bytes are there. */
+  async function beginStream(signal?: AbortSignal): Promise<ReadableStreamDefaultReader<Uint8Array>> {
+    const response = await post({ messages, max_tokens: LONG_ANSWER_TOKENS, stream: true }, signal);
+    assert.ok(response.body !== null);
+    const reader = response.body.getReader();
+    await reader.read();
+    return reader;
+  }
+
+  function send(body: unknown, agent: Agent | false): ClientRequest {
+    const call = request(serve.url + CHAT, { method: 'POST', headers, agent });
+    call.end(JSON.stringify(body));
+    return call;
+  }
+
+  describe('fetch', () => {
     it('gets answers, ten times', async () => {
       for (const seed of TEN) {
         const response = await post({ messages, seed, max_tokens: 8 });
@@ -54,21 +70,14 @@ describe('plain HTTP', { timeout: 60_000 }, () => {
     });
 
     it('frees the slot within 100 ms when it is aborted or its body is cancelled', async () => {
-      const begin = async (signal?: AbortSignal) => {
-        const response = await post({ messages, max_tokens: LONG_ANSWER_TOKENS, stream: true }, signal);
-        assert.ok(response.body !== null);
-        const reader = response.body.getReader();
-        await reader.read();
-        return reader;
-      };
       const aborted = await slotFreedAfterMs(serve, async () => {
         const cancellation = new AbortController();
-        await begin(cancellation.signal);
+        await beginStream(cancellation.signal);
         return () => cancellation.abort();
       });
       assert.ok(aborted < 100, `aborted: ${aborted} ms`);
       const cancelled = await slotFreedAfterMs(serve, async () => {
-        const reader = await begin();
+        const reader = await beginStream();
         return () => reader.cancel();
       });
       assert.ok(cancelled < 100, `cancelled: ${cancelled} ms`);
@@ -101,17 +110,6 @@ describe('plain HTTP', { timeout: 60_000 }, () => {
   });
 
   describe('node:http', () => {
-    function send(body: unknown, agent: Agent | false): ClientRequest {
-      const call = request(serve.url + CHAT, { method: 'POST', headers, agent });
-      call.end(JSON.stringify(body));
-      return call;
-    }
-
-    async function responseTo(call: ClientRequest): Promise<IncomingMessage> {
-      const [response] = (await once(call, 'response')) as [IncomingMessage];
-      return response;
-    }
-
     it('gets answers and streams over one connection, ten times', async () => {
       const agent = new Agent({ keepAlive: true, maxSockets: 1 });
       const ports = new Set<number | undefined>();
@@ -161,6 +159,11 @@ describe('plain HTTP', { timeout: 60_000 }, () => {
     assert.equal(await serve.busySlots(), 0);
   });
 });
+
+async function responseTo(call: ClientRequest): Promise<IncomingMessage> {
+  const [response] = (await once(call, 'response')) as [IncomingMessage];
+  return response;
+}
 
 /** The text that the events of a chat stream add up to. */
 function contentOf(stream: string): string {

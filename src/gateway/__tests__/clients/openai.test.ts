@@ -31,6 +31,28 @@ describe('openai', { timeout: 60_000 }, () => {
   });
   after(() => serve.stop());
 
+  /** A chat stream whose first part is there. */
+  async function beginStream(signal?: AbortSignal) {
+    const body = { model, messages, max_completion_tokens: LONG_ANSWER_TOKENS, stream: true as const };
+    const parts = (await client.chat.completions.create(body, { signal }))[Symbol.asyncIterator]();
+    assert.equal((await parts.next()).done, false);
+    return parts;
+  }
+
+  /** Asserts a `BadRequestError` with that code, whole and streamed alike. */
+  async function refuses(fields: Record<string, unknown>, code: string): Promise<void> {
+    for (const stream of [false, true]) {
+      const call = client.chat.completions.create({ model, messages, stream, ...fields } as never);
+      await assert.rejects(call, (error) => {
+        assert.ok(error instanceof BadRequestError, String(error));
+        const { status, type } = error;
+        assert.deepEqual({ status, type, code: error.code }, { status: 400, type: 'invalid_request_error', code });
+        assert.match(error.requestID ?? '', /\S/);
+        return true;
+      });
+    }
+  }
+
   it('lists and retrieves models', async () => {
     const { data } = await client.models.list();
     assert.deepEqual(
@@ -196,21 +218,14 @@ describe('openai', { timeout: 60_000 }, () => {
   });
 
   it('frees the slot within 100 ms when a stream is aborted or left', async () => {
-    const begin = async (signal?: AbortSignal) => {
-      const body = { model, messages, max_completion_tokens: LONG_ANSWER_TOKENS, stream: true as const };
-      const stream = await client.chat.completions.create(body, { signal });
-      const parts = stream[Symbol.asyncIterator]();
-      assert.equal((await parts.next()).done, false);
-      return parts;
-    };
     const aborted = await slotFreedAfterMs(serve, async () => {
       const cancellation = new AbortController();
-      await begin(cancellation.signal);
+      await beginStream(cancellation.signal);
       return () => cancellation.abort();
     });
     assert.ok(aborted < 100, `aborted: ${aborted} ms`);
     const left = await slotFreedAfterMs(serve, async () => {
-      const parts = await begin();
+      const parts = await beginStream();
       return () => parts.return?.();
     });
     assert.ok(left < 100, `left: ${left} ms`);
@@ -229,32 +244,14 @@ describe('openai', { timeout: 60_000 }, () => {
   });
 
   describe('errors', () => {
-    /** Asserts an error of this class with these fields, whole and streamed alike. */
-    async function rejects(
-      body: { messages: unknown } & Record<string, unknown>,
-      expected: { status: number; code: string; param?: string },
-    ): Promise<void> {
-      for (const stream of [false, true]) {
-        const call = client.chat.completions.create({ model, stream, ...body } as never);
-        await assert.rejects(call, (error) => {
-          assert.ok(error instanceof BadRequestError, String(error));
-          const { status, code } = error;
-          assert.deepEqual({ status, code }, { status: expected.status, code: expected.code });
-          assert.equal(error.type, 'invalid_request_error');
-          assert.match(error.requestID ?? '', /\S/);
-          return true;
-        });
-      }
-    }
-
     it('BadRequestError for a wrong field', async () => {
-      await rejects({ messages, temperature: 'hot' }, { status: 400, code: 'invalid_request' });
-      await rejects({ messages: 'none' }, { status: 400, code: 'invalid_request' });
+      await refuses({ temperature: 'hot' }, 'invalid_request');
+      await refuses({ messages: 'none' }, 'invalid_request');
     });
 
     it('context_length_exceeded for a prompt that is too long', async () => {
       const long = [{ role: 'user', content: 'word '.repeat(5000) }];
-      await rejects({ messages: long }, { status: 400, code: 'context_length_exceeded' });
+      await refuses({ messages: long }, 'context_length_exceeded');
     });
 
     it('NotFoundError for an unknown model or route', async () => {
