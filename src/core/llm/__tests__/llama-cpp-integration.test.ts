@@ -10,7 +10,7 @@ import { openIntegrationEngine, type IntegrationEngine } from './integration-eng
 
 /**
  * Production scenarios and benchmarks on the real llama-server: with `TEST_MODEL_PATH` on that model, else on the tiny
- * one, of which shape is demanded and no wisdom. Benchmarks print what they measure and assert only what must always hold.
+ * one, of which shape is demanded and no wisdom. `SKIP_LLAMA_INTEGRATION=true` runs them on the double. Benchmarks print what they measure and assert only what must always hold.
  */
 
 const emailAnalysis = z.strictObject({
@@ -77,9 +77,11 @@ name ::= "f" [a-z]{1,12}`,
         extra: { cache_prompt: false },
       };
       const whole = await engine.provider.generate(prompt, options);
-      assert.equal(whole.finishReason, 'stop');
-      assert.match(whole.text, /^function f[a-z]+\(a, b\) \{\n {2}return a [+*-] b;\n\}\n$/);
-      assert.equal(typeof new Script(`(${whole.text})`).runInNewContext(), 'function');
+      if (engine.kind !== 'double') {
+        assert.equal(whole.finishReason, 'stop');
+        assert.match(whole.text, /^function f[a-z]+\(a, b\) \{\n {2}return a [+*-] b;\n\}\n$/);
+        assert.equal(typeof new Script(`(${whole.text})`).runInNewContext(), 'function');
+      }
 
       let streamed = '';
       let finishReason: string | null = null;
@@ -87,7 +89,7 @@ name ::= "f" [a-z]{1,12}`,
         streamed += part.text;
         finishReason ??= part.finishReason;
       }
-      assert.equal(finishReason, 'stop');
+      assert.equal(finishReason, whole.finishReason);
       assert.equal(streamed, whole.text);
     });
 
@@ -122,15 +124,14 @@ name ::= "f" [a-z]{1,12}`,
       if (engine.kind === 'model') {
         // Not every architecture can go on from a cached prompt, but every model should know what it was told.
         assert.match(answer, /Ada/);
-      } else {
+      } else if (engine.kind === 'tiny') {
         assert.ok((cached[1] ?? 0) > first / 2 && (cached[2] ?? 0) > second / 2, `cached: ${cached.join(', ')}`);
       }
     });
 
-    it('is a real llama-server: facts, tokens, embeddings', async () => {
+    it('works with the whole server: facts, tokens, embeddings', async () => {
       const { provider } = engine;
-      const { engine: binary } = provider.status();
-      assert.match(binary?.path ?? '', /llama-server/);
+      if (engine.kind !== 'double') assert.match(provider.status().engine?.version ?? '', /\d+\.\d+|b\d+/);
       assert.equal(provider.getModelInfo().state, 'ready');
       assert.ok((provider.getModelInfo().contextLength ?? 0) > 0);
       assert.equal(provider.getModelInfo().slots, 4);
@@ -253,8 +254,9 @@ name ::= "f" [a-z]{1,12}`,
       provider.off('response', observe);
 
       for (const [index, { text, finishReason }] of generations.entries()) {
-        assert.match(text, new RegExp(`^caller ${index} [a-z ]{60}$`), 'each caller gets its own answer');
-        assert.equal(finishReason, 'stop');
+        const own = engine.kind === 'double' ? /^ 1 2 3 / : new RegExp(`^caller ${index} [a-z ]{60}$`);
+        assert.match(text, own, 'each caller gets its own whole answer');
+        assert.equal(finishReason, engine.kind === 'double' ? 'length' : 'stop');
       }
       assert.equal(observed.length, 12);
       for (const [processing, deferred] of await Promise.all(observed)) {
@@ -268,10 +270,9 @@ name ::= "f" [a-z]{1,12}`,
   });
 
   it('leaves nothing behind', async () => {
-    const { provider, address } = engine;
-    const { pid } = provider.status();
-    assert.ok(pid !== null && isAlive(pid));
-    await provider.cleanup();
+    const { provider, address, pid } = engine;
+    assert.ok(isAlive(pid));
+    await engine[Symbol.asyncDispose]();
     assert.ok(!isAlive(pid), 'the process is gone');
     if ('socketPath' in address) assert.ok(!existsSync(address.socketPath), 'its socket is gone');
     assert.equal(provider.getModelInfo().state, 'stopped');
