@@ -13,7 +13,7 @@ interface CommandOutput {
   stderr: string;
 }
 
-posixSuite('llamero engine', { timeout: 60_000 }, () => {
+posixSuite('llamero engine', { timeout: 180_000 }, () => {
   let directory: string;
   let mirror: ReleaseMirror;
   let env: NodeJS.ProcessEnv;

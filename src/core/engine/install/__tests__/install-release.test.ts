@@ -15,7 +15,7 @@ import { posixSuite } from './posix-suite.ts';
 import { startReleaseMirror, type ReleaseMirror } from './release-mirror.ts';
 import { startInstaller } from './start-installer.ts';
 
-posixSuite('installing the release archive', { timeout: 60_000 }, () => {
+posixSuite('installing the release archive', { timeout: 180_000 }, () => {
   let directory: string;
   let mirror: ReleaseMirror;
   let env: NodeJS.ProcessEnv;

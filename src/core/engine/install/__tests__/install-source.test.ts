@@ -13,7 +13,7 @@ import { posixSuite } from './posix-suite.ts';
 import { startSourceRegistry, writeFakeTools, type SourceRegistry } from './source-registry.ts';
 import { startInstaller } from './start-installer.ts';
 
-posixSuite('building from source', { timeout: 60_000 }, () => {
+posixSuite('building from source', { timeout: 180_000 }, () => {
   let directory: string;
   let registry: SourceRegistry;
   let env: NodeJS.ProcessEnv;

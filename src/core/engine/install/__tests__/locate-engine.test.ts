@@ -9,7 +9,7 @@ import type { InstallProgress } from '../install-progress.ts';
 import { listEngines, locateEngine } from '../locate-engine.ts';
 import { posixSuite } from './posix-suite.ts';
 
-posixSuite('locating llama-server', { timeout: 30_000 }, () => {
+posixSuite('locating llama-server', { timeout: 120_000 }, () => {
   let directory: string;
   let env: NodeJS.ProcessEnv;
   let notes: string[];
