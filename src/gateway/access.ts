@@ -27,7 +27,7 @@ export interface AccessRules {
  * for a caller elsewhere, and no web page may call through the browser of somebody who sits at this machine; neither
  * from another origin nor by pointing its own host name at this address (DNS rebinding).
  *
- * @param remoteAddress Of the socket; undefined for a UNIX socket.
+ * @param remoteAddress Of the socket; undefined once it is broken.
  * @returns the reason to refuse, or null.
  */
 export function refuseAccess(
@@ -46,9 +46,10 @@ export function refuseAccess(
   return refuseHost(rules, headers.host) ?? refusePage(rules, headers);
 }
 
-/** Whether an address is this machine's loopback; a UNIX socket has none and is local too. */
+/** Whether an address is this machine's loopback. A socket without one is not: its client has just broken off. */
 export function isLoopback(address: string | undefined): boolean {
-  if (address === undefined || address === '127.0.0.1' || address === '::1' || address === '::ffff:127.0.0.1') {
+  if (address === undefined) return false;
+  if (address === '127.0.0.1' || address === '::1' || address === '::ffff:127.0.0.1') {
     return true;
   }
   return ipaddr.isValid(address) && ipaddr.process(address).range() === 'loopback';

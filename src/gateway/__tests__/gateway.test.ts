@@ -85,19 +85,13 @@ describe('the gateway', { timeout: 30_000 }, () => {
   });
 
   it('takes the shortest of the time limits', async () => {
-    const limit = async (config: ConfigInput, body: string, asked?: string) => {
-      const backend = new ScriptedBackend();
-      await using served = await serve(backend, config);
-      await served.post(CHAT, body, asked === undefined ? {} : { 'x-request-timeout': asked });
-      return backend.seen[0]?.request.timeoutMs;
-    };
-    assert.equal(await limit({}, '{}'), null, 'local: none');
-    assert.equal(await limit({}, '{}', '500'), 500);
-    assert.equal(await limit({ profile: 'production' }, '{}'), 60_000);
-    assert.equal(await limit({ profile: 'production' }, '{}', '90000'), 60_000);
-    assert.equal(await limit({ profile: 'production' }, STREAM), null, 'a stream is bounded by its phases');
-    assert.equal(await limit({ timeouts: { total: 5000 } }, STREAM), 5000);
-    assert.equal(await limit({ gateway: { host: '0.0.0.0' } }, '{}'), 60_000, 'bound beyond loopback');
+    assert.equal(await limitOf({}, '{}'), null, 'local: none');
+    assert.equal(await limitOf({}, '{}', '500'), 500);
+    assert.equal(await limitOf({ profile: 'production' }, '{}'), 60_000);
+    assert.equal(await limitOf({ profile: 'production' }, '{}', '90000'), 60_000);
+    assert.equal(await limitOf({ profile: 'production' }, STREAM), null, 'a stream is bounded by its phases');
+    assert.equal(await limitOf({ timeouts: { total: 5000 } }, STREAM), 5000);
+    assert.equal(await limitOf({ gateway: { host: '0.0.0.0' } }, '{}'), 60_000, 'bound beyond loopback');
   });
 
   it('answers errors of the engine with their status, and asks for patience', async () => {
@@ -488,6 +482,14 @@ describe('draining', { timeout: 30_000 }, () => {
     await gateway.stop();
   });
 });
+
+/** The time limit that reaches the backend. */
+async function limitOf(config: ConfigInput, body: string, asked?: string): Promise<number | null | undefined> {
+  const backend = new ScriptedBackend();
+  await using served = await serve(backend, config);
+  await served.post(CHAT, body, asked === undefined ? {} : { 'x-request-timeout': asked });
+  return backend.seen[0]?.request.timeoutMs;
+}
 
 /** Starts a stream whose answer nobody reads yet. */
 function startStream(port: number): Promise<IncomingMessage> {
