@@ -19,7 +19,8 @@ const BALLAST_BYTES = 8_000_000;
 export const LONG_ANSWER_TOKENS = 7500;
 const CONTEXT_LENGTH = 8192;
 const SLOTS = 4;
-const MAIN = fileURLToPath(new URL('../../../cli/main.ts', import.meta.url));
+/** TypeScript or compiled, as this file is. */
+const MAIN = fileURLToPath(new URL(`../../../cli/main${path.extname(import.meta.url)}`, import.meta.url));
 const START_DEADLINE_MS = 60_000;
 const STOP_DEADLINE_MS = 20_000;
 const GIVE_UP_MS = 3_000;
