@@ -68,7 +68,7 @@ export default defineConfig({
   categories: { correctness: 'error', suspicious: 'error', perf: 'warn' },
   options: { typeAware: true },
   env: { node: true, es2024: true },
-  ignorePatterns: ['dist/**', 'node_modules/**'],
+  ignorePatterns: ['dist/**', 'dist-tests/**', 'node_modules/**'],
   rules: {
     'typescript/no-floating-promises': [
       'error',

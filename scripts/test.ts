@@ -3,9 +3,11 @@
  * llama-server. The last line is always `N passed, N failed, N skipped`; the exit code is 1 when anything failed or
  * nothing ran.
  */
+import { spawnSync } from 'node:child_process';
 import { globSync, statSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { join, relative, resolve } from 'node:path';
+import { pathToFileURL } from 'node:url';
 import { obtainEngine } from '../src/core/engine/install/install-engine.ts';
 import { locateEngine } from '../src/core/engine/install/locate-engine.ts';
 import { createProgressDisplay } from '../src/cli/progress.ts';
@@ -25,6 +27,7 @@ try {
   const files = testFiles(process.argv.slice(2));
   if (files.length === 0) throw new Error('No test file found.');
   await provideEngine();
+  if (!knowsUsing()) loadCompiled();
   process.stdout.write(`${files.length} test files, Node ${process.version}, ${engineName()}\n`);
   await runAll(files);
 } catch (error) {
@@ -61,6 +64,19 @@ async function provideEngine(): Promise<void> {
   } finally {
     display.done();
   }
+}
+
+function knowsUsing(): boolean {
+  return Number(process.versions.node.split('.')[0]) >= 24;
+}
+
+/** Compiles sources and tests, and makes every Node that is started from here load them in that form. */
+function loadCompiled(): void {
+  const compiler = join(root, 'node_modules/typescript/bin/tsc');
+  const { status } = spawnSync(process.execPath, [compiler, '-p', 'tsconfig.tests.json'], { stdio: 'inherit' });
+  if (status !== 0) throw new Error('The sources do not compile.');
+  const preload = `--import=${pathToFileURL(join(root, 'scripts/load-compiled.ts')).href}`;
+  process.env['NODE_OPTIONS'] = `${process.env['NODE_OPTIONS'] ?? ''} ${preload}`.trim();
 }
 
 function engineName(): string {

@@ -5,6 +5,9 @@ import { fileURLToPath } from 'node:url';
 
 const MAIN = fileURLToPath(new URL('../main.ts', import.meta.url));
 
+/** Of the caller's environment: what a program needs to run at all, and how it loads the sources. */
+const INHERITED = Object.fromEntries(['PATH', 'SystemRoot', 'NODE_OPTIONS'].map((name) => [name, process.env[name]]));
+
 /** How a command ended, and what it said. */
 export interface Ended {
   readonly code: number | null;
@@ -31,11 +34,11 @@ export interface RunningLlamero extends AsyncDisposable {
   record(message: string): Promise<Record<string, unknown>>;
 }
 
-/** Starts `llamero` in an environment of its own: of the caller's, only what running programs at all needs. */
+/** Starts `llamero` in an environment of its own. */
 export function startLlamero(args: readonly string[], options: ChildOptions): RunningLlamero {
   const child = spawn(process.execPath, [MAIN, ...args], {
     cwd: options.cwd,
-    env: { PATH: process.env['PATH'], HOME: options.cwd, SystemRoot: process.env['SystemRoot'], ...options.env },
+    env: { ...INHERITED, HOME: options.cwd, ...options.env },
     stdio: ['ignore', 'pipe', 'pipe'],
   });
   const records: Record<string, unknown>[] = [];
