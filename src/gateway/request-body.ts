@@ -1,6 +1,7 @@
 import { isUtf8 } from 'node:buffer';
 import { LlameroError } from '../core/errors.ts';
 import type { EngineRoute } from '../core/openai/routes.ts';
+import { checkHazards } from './engine-hazards.ts';
 import { isNestedDeeperThan } from './json-nesting.ts';
 import { MAX_NESTING } from './limits.ts';
 import { checkMedia } from './media-guard.ts';
@@ -13,7 +14,7 @@ export interface CheckedBody {
 
 /**
  * Checks no more of a request body than the gateway must know: that it is one JSON object in UTF-8, not nested beyond
- * reason, which media it names, and whether it asks for a stream. Of a key that is given twice the last one counts,
+ * reason, which media it names, nothing that is known to take the engine down, and whether it asks for a stream. Of a key that is given twice the last one counts,
  * here as in llama-server.
  *
  * @throws LlameroError `invalid_request` or `permission_denied`.
@@ -27,6 +28,7 @@ export function checkBody(body: Buffer, route: EngineRoute, allowRemoteMedia: bo
     });
   }
   checkMedia(fields, allowRemoteMedia);
+  checkHazards(fields);
   return { stream: stream === true && route.canStream };
 }
 

@@ -8,8 +8,9 @@ import { checkBody, checkContentHeaders } from '../request-body.ts';
 const CHAT = engineRoute('POST /v1/chat/completions');
 const check = (text: string, route = CHAT) => checkBody(Buffer.from(text), route, false);
 
+const deep = (levels: number) => '['.repeat(levels) + ']'.repeat(levels);
+
 describe('nesting', () => {
-  const deep = (levels: number) => '['.repeat(levels) + ']'.repeat(levels);
   const long = 'x'.repeat(200);
   const cases: [json: string, deepest: number][] = [
     ['', 0],
