@@ -5,6 +5,7 @@ import type { LlameroEmitter } from './events.ts';
 import { SlotGate } from './admission/slot-gate.ts';
 import type { Exchange, PipelineRequest, ResponseSink } from './exchange.ts';
 import { RunningExchange } from './running-exchange.ts';
+import { SlotReclaimer } from './slot-reclaimer.ts';
 
 /** What the pipeline needs of the configuration. */
 export type PipelineConfig = Pick<Config, 'maxConcurrentRequests' | 'maxQueue' | 'timeouts'>;
@@ -21,6 +22,7 @@ export type PipelineConfig = Pick<Config, 'maxConcurrentRequests' | 'maxQueue' |
 export class Pipeline {
   readonly #engine: EngineEndpoint;
   readonly #gate: SlotGate;
+  readonly #reclaimer: SlotReclaimer;
   readonly #config: PipelineConfig;
   readonly #events: LlameroEmitter;
   readonly #running = new Set<RunningExchange>();
@@ -31,7 +33,9 @@ export class Pipeline {
     this.#config = config;
     this.#events = events;
     this.#gate = new SlotGate(config);
+    this.#reclaimer = new SlotReclaimer(this.#gate, engine);
     events.on('engine-ready', ({ slots }) => this.#gate.setSlots(slots));
+    events.on('engine-exit', () => this.#reclaimer.releaseAll());
   }
 
   /** Requests between entrance and settlement, waiting ones included. */
@@ -51,6 +55,7 @@ export class Pipeline {
       sink,
       engine: this.#engine,
       gate: this.#gate,
+      reclaimer: this.#reclaimer,
       timeouts: this.#config.timeouts,
       events: this.#events,
       onSettled: this.#onSettled,

@@ -8,6 +8,7 @@ import type { Exchange, PipelineRequest, ResponseSink } from './exchange.ts';
 import { engineFailure, parseAnswer, streamFailure } from './openai/engine-answer.ts';
 import { EventFramer } from './openai/event-framer.ts';
 import { tokenCountsOf } from './openai/usage.ts';
+import type { SlotReclaimer } from './slot-reclaimer.ts';
 
 /** Largest whole answer that is held: embeddings of a large batch stay far below. */
 const MAX_ANSWER_BYTES = 128 * 1024 * 1024;
@@ -34,6 +35,7 @@ export interface RunningExchangeOptions {
   readonly sink: ResponseSink;
   readonly engine: EngineEndpoint;
   readonly gate: SlotGate;
+  readonly reclaimer: SlotReclaimer;
   readonly timeouts: Config['timeouts'];
   readonly events: LlameroEmitter;
   readonly onSettled: (exchange: RunningExchange) => void;
@@ -356,20 +358,33 @@ export class RunningExchange implements Exchange, SlotWaiter, Dispatcher.Dispatc
   /** Gives everything back. @returns false when that has been done before. */
   #settle(): boolean {
     if (this.#place === 'settled') return false;
-    const { gate, onSettled, request } = this.#options;
+    const { onSettled, request } = this.#options;
     const wasWaiting = this.#place === 'awaiting-engine';
+    const wasSending = this.#place === 'sending';
     this.#place = 'settled';
     clearTimeout(this.#waitTimer);
     clearTimeout(this.#totalTimer);
     if (wasWaiting) this.#waiting?.abort(this.#cancelReason ?? new LlameroError('cancelled', 'No longer wanted.'));
     this.#parts = [];
-    if (request.route.needsSlot) {
-      if (this.#holdsSlot) gate.release();
-      else gate.leave(this);
-    }
-    this.#holdsSlot = false;
+    if (request.route.needsSlot) this.#giveBackSlot(wasSending);
     onSettled(this);
     return true;
+  }
+
+  #giveBackSlot(wasSending: boolean): void {
+    const { gate, reclaimer, engine } = this.#options;
+    const generation = this.#engine?.generation;
+    if (!this.#holdsSlot) gate.leave(this);
+    // Cancelled before the first byte of the answer: the engine goes on for a while.
+    else if (
+      wasSending &&
+      this.#cancelReason !== null &&
+      generation !== undefined &&
+      generation === engine.current()?.generation
+    ) {
+      reclaimer.hold(generation);
+    } else gate.release();
+    this.#holdsSlot = false;
   }
 }
 

@@ -1,6 +1,7 @@
 import { LlameroError } from '../errors.ts';
 import type { TokenCounts } from '../events.ts';
 import { tokenCountsOf } from '../openai/usage.ts';
+import type { ToolCall } from './tool-calls.ts';
 
 /** Why an answer ended: `stop`, `length`, `tool_calls`, or what else the engine says. */
 export type FinishReason = string;
@@ -28,7 +29,7 @@ export interface Generation {
 export interface ChatAnswer extends Generation {
   /** The assistant's message as the engine gave it: content, tool_calls, reasoning_content. */
   readonly message: Record<string, unknown>;
-  readonly toolCalls: readonly Record<string, unknown>[];
+  readonly toolCalls: readonly ToolCall[];
 }
 
 /** One piece of a streamed answer. The last one has a `finishReason`, usage and timings, and usually no text. */
@@ -45,35 +46,6 @@ export interface StreamPart {
 
 type Json = Record<string, unknown>;
 
-const NO_TOKENS: TokenCounts = { promptTokens: 0, completionTokens: 0, cachedTokens: 0 };
-
-/** `/completion`. @throws LlameroError `engine_bad_response`. */
-export function toGeneration(answer: unknown): Generation {
-  const body = record(answer);
-  if (typeof body['content'] !== 'string') throw incomplete('content');
-  return {
-    text: body['content'],
-    finishReason: stopType(body),
-    usage: tokenCountsOf(body) ?? NO_TOKENS,
-    timings: timingsOf(body),
-  };
-}
-
-/** `/v1/chat/completions`. @throws LlameroError `engine_bad_response`. */
-export function toChatAnswer(answer: unknown): ChatAnswer {
-  const body = record(answer);
-  const choice = record(list(body['choices'], 'choices')[0]);
-  const message = record(choice['message']);
-  return {
-    text: typeof message['content'] === 'string' ? message['content'] : '',
-    message,
-    toolCalls: Array.isArray(message['tool_calls']) ? (message['tool_calls'] as Json[]) : [],
-    finishReason: typeof choice['finish_reason'] === 'string' ? choice['finish_reason'] : 'stop',
-    usage: tokenCountsOf(body) ?? NO_TOKENS,
-    timings: timingsOf(body),
-  };
-}
-
 /** One event of a `/completion` stream. */
 export function toCompletionPart(event: Json): StreamPart {
   const last = event['stop'] === true;
@@ -88,17 +60,26 @@ export function toCompletionPart(event: Json): StreamPart {
 
 /** One event of a `/v1/chat/completions` stream. */
 export function toChatPart(event: Json): StreamPart {
-  const choice = Array.isArray(event['choices']) ? (event['choices'][0] as Json | undefined) : undefined;
-  const delta = (choice?.['delta'] ?? {}) as Json;
-  const reasoning = delta['reasoning_content'];
+  const { content, reasoning_content: reasoning } = deltaOf(event);
+  const finishReason = choiceOf(event)['finish_reason'];
   return {
-    text: typeof delta['content'] === 'string' ? delta['content'] : '',
+    text: typeof content === 'string' ? content : '',
     ...(typeof reasoning === 'string' ? { reasoning } : {}),
-    finishReason: typeof choice?.['finish_reason'] === 'string' ? choice['finish_reason'] : null,
-    usage: 'usage' in event || 'timings' in event ? tokenCountsOf(event) : null,
+    finishReason: typeof finishReason === 'string' ? finishReason : null,
+    usage: tokenCountsOf(event),
     timings: timingsOf(event),
     raw: event,
   };
+}
+
+function choiceOf(event: Json): Json {
+  const choices = event['choices'];
+  return (Array.isArray(choices) ? (choices[0] as Json | undefined) : undefined) ?? {};
+}
+
+/** What a chat event adds to the message. */
+export function deltaOf(event: Json): Json {
+  return (choiceOf(event)['delta'] as Json | undefined) ?? {};
 }
 
 /** `/v1/embeddings`, in the order of the inputs. */

@@ -82,11 +82,11 @@ export function parseArgument<Schema extends z.ZodType>(
   throw invalid(result.error.issues, name);
 }
 
-/** Body of `/completion` (llama.cpp `tools/server/README.md`). */
-export function completionBody(prompt: string, options: GenerateOptions, stream: boolean): Record<string, unknown> {
+/** Body of a `/completion` stream (llama.cpp `tools/server/README.md`). */
+export function completionBody(prompt: string, options: GenerateOptions): Record<string, unknown> {
   return {
     prompt,
-    stream,
+    stream: true,
     n_predict: options.maxTokens,
     ...sampling(options),
     grammar: options.grammar,
@@ -95,16 +95,12 @@ export function completionBody(prompt: string, options: GenerateOptions, stream:
   };
 }
 
-/** Body of `/v1/chat/completions`. */
-export function chatBody(
-  messages: readonly ChatMessage[],
-  options: ChatOptions,
-  stream: boolean,
-): Record<string, unknown> {
+/** Body of a `/v1/chat/completions` stream. */
+export function chatBody(messages: readonly ChatMessage[], options: ChatOptions): Record<string, unknown> {
   const schema = options.jsonSchema;
   return {
     messages,
-    stream,
+    stream: true,
     max_tokens: options.maxTokens,
     ...sampling(options),
     tools: options.tools,

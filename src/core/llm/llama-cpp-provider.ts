@@ -15,16 +15,15 @@ import {
   type ChatAnswer,
   type Generation,
   type StreamPart,
-  toChatAnswer,
   toChatPart,
   toCompletionPart,
   toEmbeddings,
-  toGeneration,
   toRanking,
   toText,
   toTokens,
 } from './answers.ts';
 import { collectAnswer } from './collect-answer.ts';
+import { foldChat, foldGeneration } from './fold-answer.ts';
 import {
   type CallOptions,
   chatBody,
@@ -178,30 +177,28 @@ export class LlamaCppProvider {
 
   /** Completes a prompt as it is, without chat template. @throws LlameroError */
   async generate(prompt: string, options?: GenerateOptions): Promise<Generation> {
-    const parsed = parseGenerateOptions(options);
-    const body = completionBody(parseArgument('prompt', promptSchema, prompt), parsed, false);
-    return toGeneration(await this.#call('POST /completion', body, parsed));
+    const parsed = this.#whole(parseGenerateOptions(options));
+    return onceMoreIfInterrupted(() => foldGeneration(this.stream(prompt, parsed)));
   }
 
   /** Like {@link generate}, piece by piece. The request is sent at the first read; leaving the loop cancels it. */
   stream(prompt: string, options?: GenerateOptions): AsyncIterableIterator<StreamPart> {
     const parsed = parseGenerateOptions(options);
-    const body = completionBody(parseArgument('prompt', promptSchema, prompt), parsed, true);
+    const body = completionBody(parseArgument('prompt', promptSchema, prompt), parsed);
     return this.#stream('POST /completion', body, toCompletionPart, parsed);
   }
 
   /** Answers a chat with the model's own template. Tools, response_format and images as llama-server understands them. */
   async chat(messages: readonly ChatMessage[], options?: ChatOptions): Promise<ChatAnswer> {
-    const parsed = parseChatOptions(options);
-    parseArgument('messages', messagesSchema, messages);
-    return toChatAnswer(await this.#call('POST /v1/chat/completions', chatBody(messages, parsed, false), parsed));
+    const parsed = this.#whole(parseChatOptions(options));
+    return onceMoreIfInterrupted(() => foldChat(this.chatStream(messages, parsed)));
   }
 
   /** Like {@link chat}, piece by piece. */
   chatStream(messages: readonly ChatMessage[], options?: ChatOptions): AsyncIterableIterator<StreamPart> {
     const parsed = parseChatOptions(options);
     parseArgument('messages', messagesSchema, messages);
-    return this.#stream('POST /v1/chat/completions', chatBody(messages, parsed, true), toChatPart, parsed);
+    return this.#stream('POST /v1/chat/completions', chatBody(messages, parsed), toChatPart, parsed);
   }
 
   /** One vector per input text, in their order. */
@@ -303,16 +300,23 @@ export class LlamaCppProvider {
   }
 
   #request(route: string, body: Record<string, unknown>, stream: boolean, options: CallOptions): PipelineRequest {
-    const { profile, requestTimeout, timeouts } = this.config;
-    const configured = stream ? timeouts.total : profile === 'production' ? requestTimeout : null;
     return {
       id: randomUUID(),
       route: engineRoute(route),
       query: '',
       body: Buffer.from(JSON.stringify(body)),
       stream,
-      timeoutMs: shortest(options.timeout ?? null, configured),
+      timeoutMs: shortest(options.timeout ?? null, stream ? this.config.timeouts.total : this.#requestTimeoutMs()),
     };
+  }
+
+  /** Options of a call whose whole answer is waited for: the limit of whole requests applies, although it streams inside. */
+  #whole<Options extends CallOptions>(options: Options): Options {
+    return { ...options, timeout: shortest(options.timeout ?? null, this.#requestTimeoutMs()) ?? undefined };
+  }
+
+  #requestTimeoutMs(): number | null {
+    return this.config.profile === 'production' ? this.config.requestTimeout : null;
   }
 
   async #stop(): Promise<void> {
@@ -329,4 +333,14 @@ export class LlamaCppProvider {
 function shortest(a: number | null, b: number | null): number | null {
   if (a === null || b === null) return a ?? b;
   return Math.min(a, b);
+}
+
+/** Nobody has seen anything of a whole answer that broke in the middle, so it is asked for again; once, since it may be the cause. */
+async function onceMoreIfInterrupted<Answer>(ask: () => Promise<Answer>): Promise<Answer> {
+  try {
+    return await ask();
+  } catch (error) {
+    if (error instanceof LlameroError && error.code === 'stream_interrupted') return ask();
+    throw error;
+  }
 }

@@ -1,7 +1,6 @@
 import type { EngineLaunch } from '../engine/engine-run.ts';
 import type { EngineBinary } from '../engine/install/engine-binary.ts';
 import { obtainEngine } from '../engine/install/install-engine.ts';
-import { readGgufFacts } from '../engine/model/read-gguf.ts';
 import { resolveModel } from '../engine/model/resolve-model.ts';
 
 /** What is being installed or downloaded before the first start. */
@@ -36,10 +35,9 @@ export async function prepareLaunch(options: PrepareOptions): Promise<PreparedEn
   const { command, env, signal, onProgress } = options;
   // The model first: a mistyped path is told at once, not after an installation of minutes.
   const model = await resolveModel({ reference: options.model, env, signal, onProgress });
-  const facts = await readGgufFacts(model.path, signal);
   const binary = await obtainEngine({ command, env, signal, onProgress });
   return {
     binary,
-    launch: { command: binary.path, model: { path: model.path, name: model.name, poolingType: facts.poolingType } },
+    launch: { command: binary.path, model: { path: model.path, name: model.name, poolingType: model.poolingType } },
   };
 }

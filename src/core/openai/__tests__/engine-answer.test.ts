@@ -27,6 +27,13 @@ describe('errors of the engine', () => {
       'engine_starting',
       503,
     ],
+    [
+      'an embedding input too long',
+      500,
+      '{"error":{"message":"input (600 tokens) is too large to process. increase the physical batch size (current batch size: 512)"}}',
+      'context_length_exceeded',
+      400,
+    ],
     ['its own 500', 500, '{"error":{"code":500,"message":"boom","type":"server_error"}}', 'engine_error', 502],
     ['no JSON', 500, 'Internal', 'engine_error', 502],
     ['refused key', 401, '{"error":{"message":"Invalid API Key"}}', 'engine_unavailable', 503],
