@@ -16,16 +16,38 @@ export function parseAnswer(body: Buffer): unknown {
 }
 
 /**
+ * Faults of the request that llama-server reports as its own: it answers 500 to every exception but `invalid_argument`
+ * (`tools/server/server.cpp`, `ex_wrapper`). Found by sending it nonsense.
+ */
+const FAULTS_OF_REQUEST = [
+  /^\[json\.exception\./,
+  /^Failed to parse (messages|tools)/,
+  /input is not supported/,
+  /^'messages' is required/,
+  /^"prompt" /,
+  /^Unknown reasoning format/,
+  // Token ids that do not exist: std::out_of_range of libstdc++ and libc++.
+  /^vector(::|\b)/,
+];
+
+/**
  * What an error of the engine means to the caller. llama-server's errors are `{"error": {code, message, type}}`
  * (`tools/server/server-common.cpp`, `format_error_response`); its message is passed on.
  */
 export function engineFailure(status: number, body: Buffer): LlameroError {
   const error = errorFields(body);
-  const message = error.message ?? `The engine answered with status ${status}.`;
+  const message = withoutRequest(error.message ?? `The engine answered with status ${status}.`);
   if (error.type === 'exceed_context_size_error') {
     const { promptTokens, contextLength } = error;
-    return new LlameroError('context_length_exceeded', message, {
-      param: 'messages',
+    return new LlameroError('context_length_exceeded', message, { details: { promptTokens, contextLength } });
+  }
+  // An embedding input that does not fit one physical batch is reported as a failure of the server, which it is not.
+  const tooLarge = /^input \((\d+) tokens\) is too large to process.*\(current batch size: (\d+)\)/.exec(message);
+  if (tooLarge !== null) {
+    const [promptTokens, contextLength] = [Number(tooLarge[1]), Number(tooLarge[2])];
+    const text = `The input has ${promptTokens} tokens; the engine takes at most ${contextLength} in one embedding.`;
+    return new LlameroError('context_length_exceeded', text, {
+      param: 'input',
       details: { promptTokens, contextLength },
     });
   }
@@ -34,7 +56,9 @@ export function engineFailure(status: number, body: Buffer): LlameroError {
   if (status === 401 || status === 403)
     return new LlameroError('engine_unavailable', 'The engine refused llamero.', { details });
   if (status === 503) return new LlameroError('engine_starting', message, { details, retryAfterMs: 1000 });
-  const code: ErrorCode = (status >= 400 && status < 500) || status === 501 ? 'invalid_request' : 'engine_error';
+  const callersFault =
+    (status >= 400 && status < 500) || status === 501 || FAULTS_OF_REQUEST.some((fault) => fault.test(message));
+  const code: ErrorCode = callersFault ? 'invalid_request' : 'engine_error';
   return new LlameroError(code, message, { details });
 }
 
@@ -42,6 +66,11 @@ export function engineFailure(status: number, body: Buffer): LlameroError {
 export function streamFailure(error: unknown): LlameroError {
   const body = Buffer.from(JSON.stringify({ error }));
   return engineFailure(errorFields(body).code ?? 500, body);
+}
+
+/** Some messages quote the request at their end; errors never show prompts. */
+function withoutRequest(message: string): string {
+  return message.replace(/(; tools = |in message: |type: )[\s\S]*$/, '$1…');
 }
 
 interface EngineErrorFields {

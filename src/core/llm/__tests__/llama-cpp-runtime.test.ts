@@ -435,7 +435,7 @@ describe('Concurrent Request Handling', () => {
 describe('Error Recovery', () => {
   it('sends a request again that met a crash before its first byte', DEADLINE, async () => {
     await using doubled = await doubledProvider({
-      faults: { firstStarts: 1, after: { tokens: 0, then: 'end-process', signal: 'SIGSEGV' } },
+      faults: { firstStarts: 1, after: { tokens: 0, fault: 'end-process', signal: 'SIGSEGV' } },
     });
     const exits = record(doubled.provider, 'engine-exit');
     assert.equal(await askWhole(doubled.provider, { prompt: 'Hello' }).outcome, 'answered');
@@ -447,7 +447,7 @@ describe('Error Recovery', () => {
 
   it('asks again for a whole answer that broke in the middle', DEADLINE, async () => {
     await using doubled = await doubledProvider({
-      faults: { firstStarts: 1, after: { tokens: 3, then: 'end-process', signal: 'SIGKILL' } },
+      faults: { firstStarts: 1, after: { tokens: 3, fault: 'end-process', signal: 'SIGKILL' } },
     });
     assert.equal((await doubled.provider.generate('Hello', { maxTokens: 8 })).usage.completionTokens, 8);
   });
@@ -480,7 +480,7 @@ describe('Error Recovery', () => {
       /^(engine_bad_response|stream_interrupted)$/,
     ],
   ] as const;
-  for (const [name, faults, streaming, code] of corrupted) {
+  for (const [name, faults, streaming, expected] of corrupted) {
     it(`reports ${name}`, DEADLINE, async () => {
       await using doubled = await doubledProvider({ faults });
       const failure = streaming
@@ -489,10 +489,10 @@ describe('Error Recovery', () => {
               assert.equal(part.finishReason, null);
           }
         : async () => {
-            const code = await askWhole(doubled.provider, { prompt: 'Hello' }).outcome;
-            throw new LlameroError(code as 'engine_bad_response', 'as a sink got it');
+            const outcome = await askWhole(doubled.provider, { prompt: 'Hello' }).outcome;
+            throw new LlameroError(outcome as 'engine_bad_response', 'as a sink got it');
           };
-      await assert.rejects(failure, { code });
+      await assert.rejects(failure, { code: expected });
       assert.equal(doubled.provider.getModelInfo().processCount, 0);
     });
   }

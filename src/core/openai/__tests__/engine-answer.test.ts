@@ -34,6 +34,14 @@ describe('errors of the engine', () => {
       'context_length_exceeded',
       400,
     ],
+    [
+      'a number too large',
+      500,
+      '{"error":{"message":"[json.exception.out_of_range.406] number overflow"}}',
+      'invalid_request',
+      400,
+    ],
+    ['tokens that do not exist', 500, '{"error":{"message":"vector::_M_range_check: __n"}}', 'invalid_request', 400],
     ['its own 500', 500, '{"error":{"code":500,"message":"boom","type":"server_error"}}', 'engine_error', 502],
     ['no JSON', 500, 'Internal', 'engine_error', 502],
     ['refused key', 401, '{"error":{"message":"Invalid API Key"}}', 'engine_unavailable', 503],
@@ -45,6 +53,17 @@ describe('errors of the engine', () => {
       assert.equal(error.status, httpStatus);
     });
   }
+
+  it('does not repeat the request', () => {
+    const error = engineFailure(
+      500,
+      Buffer.from(
+        '{"error":{"message":"Failed to parse messages: Missing \'role\' in message: {\\"content\\":\\"secret\\"}"}}',
+      ),
+    );
+    assert.equal(error.code, 'invalid_request');
+    assert.doesNotMatch(error.message, /secret/);
+  });
 
   it('tells both numbers of a context that is too short', () => {
     const body =
