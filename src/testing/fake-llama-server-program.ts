@@ -15,6 +15,7 @@ import { startFailure } from './fake/start-failures.ts';
 
 const PROGRESS_INTERVAL_MS = 50;
 const FLOOD_LINE_BYTES = 1024;
+const FLOOD_LINES_PER_WRITE = 64;
 
 const log = new FakeServerLog();
 const options = parseFakeServerArguments(process.argv.slice(2));
@@ -60,6 +61,7 @@ async function serve(server: FakeServerArguments, settings: FakeServerSettings):
   log.info(`srv    load_model: initializing, n_slots = ${slots}, n_ctx_slot = ${contextLength}, kv_unified = 'false'`);
   log.info('srv  llama_server: model loaded');
   log.info(`srv  llama_server: listening on ${address}`);
+  tellParent('ready', { id: server.alias });
   if (faults.endAfterMs !== undefined) endLater(faults.endAfterMs);
   await flood(faults);
 }
@@ -88,7 +90,10 @@ async function listen(fake: FakeServer, server: FakeServerArguments): Promise<st
 async function load(faults: FakeServerFaults): Promise<void> {
   const until = faults.neverReady === true ? Number.POSITIVE_INFINITY : performance.now() + (faults.loadMs ?? 0);
   for (let tensors = 1; performance.now() < until; tensors += 1) {
-    if (faults.loadProgress !== false) log.info(`load_tensors: layer ${tensors} assigned to device CPU, is_swa = 0`);
+    if (faults.loadProgress !== false) {
+      log.info(`load_tensors: layer ${tensors} assigned to device CPU, is_swa = 0`);
+      tellParent('loading', { stages: ['text_model'], current: 'text_model', value: 1 - 1 / tensors });
+    }
     await sleep(Math.min(PROGRESS_INTERVAL_MS, until - performance.now()));
   }
 }
@@ -113,9 +118,17 @@ function handleSignals(fake: FakeServer, faults: FakeServerFaults): void {
   process.on('SIGINT', onSignal);
 }
 
-/** As the real server does as the child of a router: ends when its standard input is closed. */
+/** With this variable the real server takes itself for the child of a router: it tells its state, and ends with its parent. */
+function isRouterChild(): boolean {
+  return process.env['LLAMA_SERVER_ROUTER_PORT'] !== undefined;
+}
+
+function tellParent(state: string, payload: unknown): void {
+  if (isRouterChild()) process.stdout.write(`\ncmd_child_to_router:state:${JSON.stringify({ state, payload })}\n`);
+}
+
 function watchParent(): void {
-  if (process.env.LLAMA_SERVER_ROUTER_PORT === undefined) return;
+  if (!isRouterChild()) return;
   process.stdin.resume();
   process.stdin.once('end', () => {
     log.info('srv    operator(): EOF on stdin detected, forcing shutdown...');
@@ -129,9 +142,10 @@ function endLater({ ms, ...end }: NonNullable<FakeServerFaults['endAfterMs']>): 
 
 async function flood({ logFloodBytes = 0, logFloodOneLine = false }: FakeServerFaults): Promise<void> {
   const line = 'x'.repeat(FLOOD_LINE_BYTES - 1) + (logFloodOneLine ? 'x' : '\n');
-  for (let written = 0; written < logFloodBytes; written += line.length) {
+  const block = line.repeat(FLOOD_LINES_PER_WRITE);
+  for (let left = logFloodBytes; left > 0; left -= block.length) {
     const { promise, resolve } = Promise.withResolvers<void>();
-    process.stderr.write(line, () => resolve());
+    process.stderr.write(block.slice(0, left), () => resolve());
     await promise;
   }
 }

@@ -84,14 +84,7 @@ const PROGRAM = fileURLToPath(new URL(`fake-llama-server-program${extname(import
  * @throws LlameroError `engine_unavailable` when it ends, or is not there within 20 s, before what `waitFor` asks for.
  */
 export async function startFakeLlamaServer(options: FakeLlamaServerOptions = {}): Promise<FakeLlamaServer> {
-  const {
-    socketPath = null,
-    slots = 4,
-    contextLength = 4096,
-    args = [],
-    waitFor = 'ready',
-    ...behaviour
-  } = options;
+  const { socketPath = null, slots = 4, contextLength = 4096, args = [], waitFor = 'ready', ...behaviour } = options;
   const directory = await mkdtemp(join(tmpdir(), 'llamero-fake-'));
   const settings = await writeSettings(directory, behaviour);
   const port = socketPath === null ? (options.port ?? (await freePort())) : null;
@@ -111,7 +104,8 @@ export async function startFakeLlamaServer(options: FakeLlamaServerOptions = {})
       String(slots * contextLength),
       ...args,
     ],
-    { stdio: ['ignore', 'ignore', 'pipe'] },
+    // Its standard input is a pipe and it takes itself for a router's child: if this process dies, it ends too.
+    { stdio: ['pipe', 'ignore', 'pipe'], env: { ...process.env, LLAMA_SERVER_ROUTER_PORT: '0' } },
   );
   const log = collectLog(child);
   const exited: Promise<FakeServerExit> = once(child, 'close').then(([code, signal]) => ({ code, signal }));
@@ -181,12 +175,16 @@ function quote(argument: string): string {
   return `'${argument.replaceAll("'", String.raw`'\''`)}'`;
 }
 
+/** Keeps the end of the log; the text is put together only when it is asked for. */
 function collectLog(child: ChildProcess): () => string {
-  let text = '';
+  const chunks: string[] = [];
+  let length = 0;
   child.stderr?.setEncoding('utf8').on('data', (chunk: string) => {
-    text = (text + chunk).slice(-LOG_LENGTH);
+    chunks.push(chunk);
+    length += chunk.length;
+    while (length - chunks[0]!.length >= LOG_LENGTH) length -= chunks.shift()!.length;
   });
-  return () => text;
+  return () => chunks.join('').slice(-LOG_LENGTH);
 }
 
 async function pollCounters(

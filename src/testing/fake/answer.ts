@@ -64,7 +64,7 @@ export async function write(response: ServerResponse, bytes: string | Buffer): P
 
 /** Breaks a streaming answer. Returns whether the answer goes on. `frame` is one that would come next. */
 export async function breakStream(response: ServerResponse, fault: StreamFault, frame: string): Promise<boolean> {
-  switch (fault.then) {
+  switch (fault.fault) {
     case 'malformed-frame':
       await write(response, `data: {"choices":[{"delta":{"content":"\n\n`);
       return true;
@@ -88,8 +88,8 @@ export async function breakStream(response: ServerResponse, fault: StreamFault, 
 /** Breaks a non-streaming answer whose proper body is `body`. */
 export async function breakWhole(response: ServerResponse, fault: StreamFault, body: string): Promise<void> {
   const bytes = Buffer.from(body);
-  const half = fault.then === 'cut-character' ? cutCharacter(body) : bytes.subarray(0, Math.floor(bytes.length / 2));
-  if (fault.then === 'garbage') return sendBytes(response, 200, randomBytes(512));
+  const half = fault.fault === 'cut-character' ? cutCharacter(body) : bytes.subarray(0, Math.floor(bytes.length / 2));
+  if (fault.fault === 'garbage') return sendBytes(response, 200, randomBytes(512));
   if (!destroys(fault)) return sendBytes(response, 200, half);
   response.writeHead(200, { 'Content-Type': 'application/json; charset=utf-8', 'Content-Length': bytes.length });
   await write(response, half);
@@ -98,8 +98,8 @@ export async function breakWhole(response: ServerResponse, fault: StreamFault, b
 
 function destroys(fault: StreamFault): boolean {
   return (
-    fault.then === 'destroy' ||
-    ((fault.then === 'cut-frame' || fault.then === 'cut-character') && fault.destroy === true)
+    fault.fault === 'destroy' ||
+    ((fault.fault === 'cut-frame' || fault.fault === 'cut-character') && fault.destroy === true)
   );
 }
 

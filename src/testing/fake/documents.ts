@@ -31,6 +31,7 @@ export function props({ alias, model, slots, contextLength }: FakeServerArgument
     eos_token: '<|im_end|>',
     build_info: 'b1-de3ff81',
     is_sleeping: false,
+    cors_proxy_enabled: false,
   };
 }
 

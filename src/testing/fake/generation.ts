@@ -46,7 +46,6 @@ export async function generate(
   if (refused(context, faults, prompt, response)) return;
 
   const slot = await slots.acquire(gone.signal);
-  showLoad(context);
   if (slot !== null) {
     log.info(`slot launch_slot_: id  ${slot.id} | task ${task} | processing task, is_child = 0`);
     try {
@@ -64,20 +63,12 @@ export async function generate(
       log.info(`slot      release: id  ${slot.id} | task ${task} | stop processing: truncated = 0`);
     }
   }
-  showLoad(context);
 }
 
 const leaked: Buffer[] = [];
 
 function leak(bytes: number): void {
   if (bytes > 0) leaked.push(Buffer.alloc(bytes, 1));
-}
-
-function showLoad({ counters, slots }: GenerationContext): void {
-  counters.change((values) => {
-    values.active = slots.active;
-    values.waiting = slots.waiting;
-  });
 }
 
 function refused(
@@ -192,11 +183,11 @@ class Answer {
   async #broken(tokens: number, next: ReplyToken): Promise<boolean> {
     const fault = this.#faults.after;
     if (fault === undefined || fault.tokens !== tokens) return false;
-    if (fault.then === 'hang') {
+    if (fault.fault === 'hang') {
       this.#context.onHang();
       await never();
     }
-    if (fault.then === 'end-process') {
+    if (fault.fault === 'end-process') {
       this.#context.counters.flush();
       endProcess(fault);
       // A stopped process goes on here when it is continued.

@@ -48,7 +48,12 @@ export class FakeServer {
   constructor(parts: FakeServerParts) {
     this.#parts = parts;
     this.#tokens = tokenSource(parts.settings.tokens);
-    this.#slots = new SlotQueue(parts.options.slots);
+    this.#slots = new SlotQueue(parts.options.slots, ({ active, waiting }) =>
+      parts.counters.change((values) => {
+        values.active = active;
+        values.waiting = waiting;
+      }),
+    );
     this.#server = parts.faults.garbageHttp === true ? garbageServer() : this.#httpServer();
   }
 

@@ -59,21 +59,21 @@ export interface FakeServerEnd {
 /** A fault in the middle of an answer. */
 export type StreamFault =
   /** No further token; the connection stays open and the process lives. */
-  | { then: 'hang' }
+  | { fault: 'hang' }
   /** The process ends. */
-  | ({ then: 'end-process' } & FakeServerEnd)
+  | ({ fault: 'end-process' } & FakeServerEnd)
   /** The answer ends as HTTP wants it, without its last frames. */
-  | { then: 'end' }
+  | { fault: 'end' }
   /** The connection is destroyed between two frames. */
-  | { then: 'destroy' }
+  | { fault: 'destroy' }
   /** Half a frame, then the answer ends properly, or the connection is destroyed. */
-  | { then: 'cut-frame'; destroy?: boolean }
+  | { fault: 'cut-frame'; destroy?: boolean }
   /** The first bytes of a UTF-8 character, then the answer ends properly, or the connection is destroyed. */
-  | { then: 'cut-character'; destroy?: boolean }
+  | { fault: 'cut-character'; destroy?: boolean }
   /** A frame whose data are not JSON, then the answer goes on. */
-  | { then: 'malformed-frame' }
+  | { fault: 'malformed-frame' }
   /** Random bytes instead of frames, then the answer ends. */
-  | { then: 'garbage' };
+  | { fault: 'garbage' };
 
 /** How the double behaves when nothing goes wrong. */
 export interface FakeServerSettings {

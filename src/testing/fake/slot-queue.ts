@@ -9,9 +9,12 @@ export class SlotQueue {
   readonly #free: number[];
   readonly #waiting = new Set<(id: number) => void>();
   readonly #total: number;
+  readonly #onChange: (load: { active: number; waiting: number }) => void;
 
-  constructor(total: number) {
+  /** `onChange` is told whenever a slot is taken, released or waited for. */
+  constructor(total: number, onChange: (load: { active: number; waiting: number }) => void) {
     this.#total = total;
+    this.#onChange = onChange;
     this.#free = Array.from({ length: total }, (_, id) => id);
   }
 
@@ -40,26 +43,34 @@ export class SlotQueue {
     };
     const gone = (): void => {
       this.#waiting.delete(granted);
+      this.#changed();
       resolve(null);
     };
     this.#waiting.add(granted);
+    this.#changed();
     signal.addEventListener('abort', gone, { once: true });
     return await promise;
   }
 
   #held(id: number): HeldSlot {
     let held = true;
+    this.#changed();
     const release = (): void => {
       if (!held) return;
       held = false;
       const [next] = this.#waiting;
       if (next === undefined) {
         this.#free.push(id);
+        this.#changed();
       } else {
         this.#waiting.delete(next);
         next(id);
       }
     };
     return { id, release };
+  }
+
+  #changed(): void {
+    this.#onChange({ active: this.active, waiting: this.waiting });
   }
 }
