@@ -1,8 +1,11 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { dirname, isAbsolute, relative, resolve } from 'node:path';
-import { isMap, isScalar, LineCounter, parseDocument } from 'yaml';
+import { createRequire } from 'node:module';
 import type { Document } from 'yaml';
 import { LlameroError } from '../core/errors.ts';
+
+/** Loaded with the first file there is to read: most starts have none, and would pay for it before they listen. */
+const yaml = () => createRequire(import.meta.url)('yaml') as typeof import('yaml');
 
 /** The file that is read when none is named and it lies in the working directory. */
 export const DEFAULT_CONFIGURATION_FILE = 'llamero.yaml';
@@ -43,6 +46,7 @@ export function chooseConfigurationFile(named: string | undefined, cwd: string):
 
 /** The same for a text: `directory` is what relative paths in it start from. */
 export function parseConfigurationText(text: string, name: string, directory: string): ConfigurationFile {
+  const { LineCounter, parseDocument } = yaml();
   const lines = new LineCounter();
   const document = parseDocument(text, { lineCounter: lines, prettyErrors: false });
   const problem = document.errors[0];
@@ -63,6 +67,7 @@ export function parseConfigurationText(text: string, name: string, directory: st
 
 /** Where the deepest part of the key that the document holds begins. */
 function offsetOf(document: Document, key: string): number | null {
+  const { isMap, isScalar } = yaml();
   let node: unknown = document.contents;
   let offset: number | null = null;
   for (const part of key.replaceAll(/\[\d+\]/g, '').split('.')) {

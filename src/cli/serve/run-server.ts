@@ -9,7 +9,7 @@ import { createGateway, type GatewayAddress } from '../../gateway/gateway.ts';
 import type { KeyFileReport } from '../../gateway/key-ring.ts';
 import { type Configuration, settingsWithoutEffect } from '../configuration.ts';
 import { createLog, type Log, logEvents } from '../logging.ts';
-import { createProgressDisplay, type ProgressDisplay } from '../progress.ts';
+import type { ProgressDisplay } from '../progress.ts';
 import { type Announcement, announcementText, BUILT_IN_NOTE, curlLine } from './announcement.ts';
 import { builtInModel } from './built-in-model.ts';
 import { listen } from './listen.ts';
@@ -31,8 +31,8 @@ export async function runServer(configuration: Configuration, env: NodeJS.Proces
   const { logger } = log;
   warnAboutConfiguration(logger, configuration);
 
-  const progress = preparationDisplay(log);
-  const provider = new LlamaCppProvider(config, { env, onProgress: (report) => progress.update(report) });
+  let progress: ProgressDisplay | null = null;
+  const provider = new LlamaCppProvider(config, { env, onProgress: (report) => progress?.update(report) });
   logEvents(logger, provider.events);
   const gateway = createGateway({ provider, config, onKeyFile: (report) => logKeyFile(logger, report) });
   try {
@@ -43,22 +43,21 @@ export async function runServer(configuration: Configuration, env: NodeJS.Proces
     }
     logger.info({ url: address.url }, 'listening');
 
+    progress = await preparationDisplay(log);
     const failed = Promise.withResolvers<never>();
-    provider.start().then(
-      () => announce(log, describe(provider, config, address, builtIn)),
-      (error: unknown) => {
-        progress.done();
-        if (signals.received) return;
-        const failure = toLlameroError(error);
-        if (failure.retryAfterMs === undefined) failed.reject(finalFailure(failure));
-        else logger.warn(`The engine does not start: ${failure.message} It will be tried again.`);
-      },
-    );
+    // Not when `start` resolves: an engine that comes only at a later try is announced as well.
+    provider.events.once('engine-ready', () => announce(log, describe(provider, config, address, builtIn)));
+    provider.start().catch((error: unknown) => {
+      if (signals.received) return;
+      const failure = toLlameroError(error);
+      if (failure.retryAfterMs === undefined) failed.reject(finalFailure(failure));
+      else logger.warn(`The engine does not start: ${failure.message} It will be tried again.`);
+    });
     const signal = await Promise.race([signals.first, failed.promise]);
-    progress.done();
     logger.info({ signal }, 'shutting down; a second signal ends at once');
     await gateway.drain({ timeoutMs: config.gateway.drainTimeout });
   } finally {
+    progress?.done();
     await gateway.stop();
     await provider.stop();
     setTimeout(() => process.exit(), EXIT_GRACE_MS).unref();
@@ -98,7 +97,9 @@ function announce({ logger, format }: Log, announcement: Announcement): void {
 }
 
 /** Progress of installing and downloading: a bar for people, records where the log is for machines. */
-function preparationDisplay({ logger, format }: Log): ProgressDisplay {
+async function preparationDisplay({ logger, format }: Log): Promise<ProgressDisplay> {
+  // Loaded when the gateway listens already.
+  const { createProgressDisplay } = await import('../progress.ts');
   if (format === 'pretty') return createProgressDisplay(process.stderr);
   const lines = new Writable({
     decodeStrings: false,
