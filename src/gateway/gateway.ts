@@ -1,16 +1,15 @@
 import { once } from 'node:events';
-import type { AddressInfo } from 'node:net';
+import type { AddressInfo, Socket } from 'node:net';
 import { hostname } from 'node:os';
-import type { FastifyInstance } from 'fastify';
 import type { Config } from '../core/config.ts';
 import { LlameroError } from '../core/errors.ts';
 import { hostNameOf, isLoopback, type KeyVerifier } from './access.ts';
 import type { GatewayBackend } from './backend.ts';
-import { createFrontDoor, type OwnHandler } from './front-door.ts';
+import { createFrontDoor } from './front-door.ts';
 import { createHttpServer, type GatewayServer, onClientError, type RequestHandler } from './http-server.ts';
 import { type KeyFileReport, KeyRing } from './key-ring.ts';
 import { GATEWAY_LIMITS, type GatewayLimits } from './limits.ts';
-import { createOwnRoutes } from './own-routes.ts';
+import { loadOwnRoutes, type OwnRoutes } from './own-routes.ts';
 import type { RelayContext } from './relay.ts';
 import { StreamKeeper } from './stream-keeper.ts';
 
@@ -61,10 +60,9 @@ class HttpGateway implements Gateway {
   readonly #limits: GatewayLimits;
   readonly #context: RelayContext;
   readonly #server: GatewayServer;
-  readonly #app: FastifyInstance;
-  readonly #ownHandler: OwnHandler;
   readonly #startedAtMs = Date.now();
   #handle: RequestHandler | null = null;
+  #ownRoutes: Promise<OwnRoutes> | null = null;
   #keys: KeyRing | null = null;
   #address: GatewayAddress | null = null;
   #draining: Promise<void> | null = null;
@@ -78,13 +76,7 @@ class HttpGateway implements Gateway {
     this.#server = createHttpServer(this.#limits, (request, response, askFirst) =>
       this.#handle?.(request, response, askFirst),
     );
-    const own = createOwnRoutes(
-      ownContext(options.provider, this.#context, () => this.#status()),
-      this.#server,
-      (error, socket) => onClientError(error, socket, this.#limits.lingerMs),
-    );
-    this.#app = own.app;
-    this.#ownHandler = own.handler;
+    this.#server.on('clientError', (error, socket) => onClientError(error, socket as Socket, this.#limits.lingerMs));
   }
 
   async listen(override: { port?: number } = {}): Promise<GatewayAddress> {
@@ -93,7 +85,6 @@ class HttpGateway implements Gateway {
     if (apiKeyFile !== null) {
       this.#keys ??= await KeyRing.open(apiKeyFile, { onReload: this.#options.onKeyFile });
     }
-    await this.#app.ready();
     this.#handle = this.#frontDoor(this.#keys, host);
     this.#server.listen({ host, port: override.port ?? (configured === 'auto' ? 0 : configured) });
     try {
@@ -101,6 +92,8 @@ class HttpGateway implements Gateway {
     } catch (error) {
       throw cannotBind(error, host, override.port ?? configured);
     }
+    // Ready before the first health check in all likelihood, without holding up the listening.
+    void this.#loadOwnRoutes();
     const { port, address, family } = this.#server.address() as AddressInfo;
     this.#address = { host: address, port, url: `http://${urlHost(address, family)}:${port}` };
     return this.#address;
@@ -134,7 +127,7 @@ class HttpGateway implements Gateway {
     await closed;
     clearTimeout(force);
     await this.#keys?.stop();
-    await this.#app.close();
+    await this.#ownRoutes?.then((own) => own.close());
   }
 
   /** Resolves when no request runs any more, after `timeoutMs`, or when somebody is in a hurry. */
@@ -156,7 +149,17 @@ class HttpGateway implements Gateway {
   #frontDoor(keys: KeyVerifier | null, host: string): RequestHandler {
     const hostNames = new Set([hostname().toLowerCase(), hostNameOf(host)]);
     const rules = { keys, corsOrigins: this.#options.config.gateway.corsOrigins, hostNames };
-    return createFrontDoor(this.#context, rules, this.#ownHandler);
+    return createFrontDoor(this.#context, rules, (request, response) => {
+      void this.#loadOwnRoutes().then((own) => own.handle(request, response));
+    });
+  }
+
+  #loadOwnRoutes(): Promise<OwnRoutes> {
+    this.#ownRoutes ??= loadOwnRoutes(
+      ownContext(this.#options.provider, this.#context, () => this.#status()),
+      this.#server,
+    );
+    return this.#ownRoutes;
   }
 
   #status(): Record<string, unknown> {

@@ -1,6 +1,5 @@
 import type { Server } from 'node:http';
-import type { Socket } from 'node:net';
-import { fastify, type FastifyInstance, type FastifyReply } from 'fastify';
+import type { FastifyInstance, FastifyReply } from 'fastify';
 import { LlameroError, toLlameroError } from '../core/errors.ts';
 import { errorBody, errorObject } from '../core/openai/error-body.ts';
 import { retryAfterOf } from './answer.ts';
@@ -19,16 +18,22 @@ export interface OwnRoutesContext {
   gatewayStatus(): Record<string, unknown>;
 }
 
+/** The gateway's own routes, ready to answer. */
+export interface OwnRoutes {
+  readonly handle: OwnHandler;
+  close(): Promise<void>;
+}
+
 /** Everything that is not relayed, as a fastify application on the gateway's server. */
-export function createOwnRoutes(
-  context: OwnRoutesContext,
-  server: GatewayServer,
-  onClientError: (error: Error, socket: Socket) => void,
-): { app: FastifyInstance; handler: OwnHandler } {
+export async function loadOwnRoutes(context: OwnRoutesContext, server: GatewayServer): Promise<OwnRoutes> {
+  // Loaded here because it costs as much time as all else of the gateway, and no relayed request needs it.
+  const { fastify } = await import('fastify');
   const app: FastifyInstance = fastify<Server>({
     // The server is the gateway's; fastify only routes what the front door leaves to it.
     serverFactory: () => server as unknown as Server,
-    clientErrorHandler: onClientError,
+    clientErrorHandler: () => {
+      // The gateway's own listener answers.
+    },
     frameworkErrors: (error, _request, reply) => {
       sendError(
         reply,
@@ -48,7 +53,8 @@ export function createOwnRoutes(
     const model = await fetchModel(context.backend, request.params['*'], reply.raw);
     return reply.type('application/json').send(model);
   });
-  return { app, handler: (request, response) => app.routing(request, response) };
+  await app.ready();
+  return { handle: (request, response) => app.routing(request, response), close: () => app.close() };
 }
 
 /**
