@@ -75,10 +75,12 @@ function finalFailure(failure: LlameroError): LlameroError {
 
 function describe(provider: LlamaCppProvider, config: Config, address: GatewayAddress, builtIn: boolean): Announcement {
   const { engine, facts, model } = provider.status();
+  // Only the origin: the address may hold a password.
+  const place = config.engineUrl === null ? '' : ` at ${new URL(config.engineUrl).origin}`;
   return {
     url: address.url,
     model: model ?? 'a model',
-    engine: engine === null ? `${facts?.build ?? ''} at ${config.engineUrl}`.trim() : describeVersion(engine),
+    engine: engine === null ? `${facts?.build}${place}` : describeVersion(engine),
     slots: facts?.slots ?? config.engine.parallel,
     contextLength: facts?.contextLength ?? config.engine.ctxSize,
     needsKey: config.gateway.apiKeyFile !== null,
