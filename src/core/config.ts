@@ -215,7 +215,7 @@ export function parseConfig(input: unknown, source = 'configuration'): Config {
 
 /** The JSON Schema of the configuration file, for editors and for `llamero config schema`. */
 export function configJsonSchema(): Record<string, unknown> {
-  return z.toJSONSchema(configSchema, { io: 'input', target: 'draft-2020-12' }) as Record<string, unknown>;
+  return z.toJSONSchema(configSchema, { io: 'input', target: 'draft-2020-12' });
 }
 
 interface Problem {

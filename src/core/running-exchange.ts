@@ -6,30 +6,17 @@ import { LlameroError, toLlameroError } from './errors.ts';
 import type { LlameroEmitter, TokenCounts } from './events.ts';
 import type { Exchange, PipelineRequest, ResponseSink } from './exchange.ts';
 import { engineFailure, parseAnswer, streamFailure } from './openai/engine-answer.ts';
+import { ExchangeReport } from './exchange-report.ts';
+import { lossOf } from './lost-connection.ts';
 import { EventFramer } from './openai/event-framer.ts';
 import { tokenCountsOf } from './openai/usage.ts';
 import type { SlotReclaimer } from './slot-reclaimer.ts';
+import { WholeAnswer } from './whole-answer.ts';
 
-/** Largest whole answer that is held: embeddings of a large batch stay far below. */
-const MAX_ANSWER_BYTES = 128 * 1024 * 1024;
 /** Sends of one request, the first included, while nobody is there to take it. */
 const MAX_SENDS = 4;
 /** Sends of one request, the first included, when the engine was lost before it answered. */
 const MAX_SENDS_AFTER_LOSS = 2;
-/** undici and system codes that mean: the request was not sent, since nobody was there to take it. */
-const NOT_CONNECTED = new Set([
-  'ECONNREFUSED',
-  'ENOENT',
-  'ENOTSOCK',
-  'UND_ERR_CONNECT_TIMEOUT',
-  'UND_ERR_DESTROYED',
-  'UND_ERR_CLOSED',
-  'EHOSTUNREACH',
-  'ENETUNREACH',
-  'ENOTFOUND',
-  'EAI_AGAIN',
-]);
-
 export interface RunningExchangeOptions {
   readonly request: PipelineRequest;
   readonly sink: ResponseSink;
@@ -47,18 +34,14 @@ export interface RunningExchangeOptions {
  */
 export class RunningExchange implements Exchange, SlotWaiter, Dispatcher.DispatchHandler {
   readonly #options: RunningExchangeOptions;
-  readonly #startedAt = performance.now();
+  readonly #report: ExchangeReport;
   #place: 'new' | 'queued' | 'awaiting-engine' | 'sending' | 'streaming' | 'settled' = 'new';
   #holdsSlot = false;
   #engine: ReadyEngine | null = null;
   #controller: Dispatcher.DispatchController | null = null;
   #sends = 0;
-  #sentAt = 0;
-  #firstByteAt = 0;
-  #status = 0;
   #framer: EventFramer | null = null;
-  #parts: Buffer[] = [];
-  #partsBytes = 0;
+  #whole: WholeAnswer | null = null;
   #waitTimer: NodeJS.Timeout | undefined;
   #totalTimer: NodeJS.Timeout | undefined;
   #waiting: AbortController | null = null;
@@ -67,14 +50,11 @@ export class RunningExchange implements Exchange, SlotWaiter, Dispatcher.Dispatc
 
   constructor(options: RunningExchangeOptions) {
     this.#options = options;
+    this.#report = new ExchangeReport(options.request, options.events);
   }
 
   begin(): void {
-    const { request, events, gate, timeouts } = this.#options;
-    if (events.listenerCount('request') > 0) {
-      const { id, route, stream, body } = request;
-      events.publish('request', { id, route: route.name, stream, bodyBytes: body?.length ?? 0 });
-    }
+    const { request, gate, timeouts } = this.#options;
     if (request.timeoutMs !== null) {
       this.#totalTimer = setTimeout(
         () => this.cancel(deadline('whole request', request.timeoutMs ?? 0)),
@@ -154,7 +134,7 @@ export class RunningExchange implements Exchange, SlotWaiter, Dispatcher.Dispatc
     this.#place = 'sending';
     this.#engine = engine;
     this.#sends += 1;
-    this.#sentAt = performance.now();
+    this.#report.sent();
     engine.dispatcher.dispatch(
       {
         path: request.route.path + request.query,
@@ -187,8 +167,7 @@ export class RunningExchange implements Exchange, SlotWaiter, Dispatcher.Dispatc
     headers: Record<string, string | string[] | undefined>,
   ): void {
     if (this.#place !== 'sending' || status < 200) return;
-    this.#firstByteAt = performance.now();
-    this.#status = status;
+    this.#report.firstByte(status);
     const contentType = String(headers['content-type'] ?? '');
     if (status === 200 && this.#options.request.stream && contentType.startsWith('text/event-stream')) {
       this.#framer = new EventFramer();
@@ -234,14 +213,11 @@ export class RunningExchange implements Exchange, SlotWaiter, Dispatcher.Dispatc
   }
 
   #collect(chunk: Buffer): void {
-    this.#partsBytes += chunk.length;
-    if (this.#partsBytes > MAX_ANSWER_BYTES) {
-      this.#abandon(
-        new LlameroError('engine_bad_response', `The engine answered more than ${MAX_ANSWER_BYTES} bytes.`),
-      );
-      return;
+    try {
+      (this.#whole ??= new WholeAnswer()).add(chunk);
+    } catch (error) {
+      this.#abandon(toLlameroError(error));
     }
-    this.#parts.push(chunk);
   }
 
   #endStream(): void {
@@ -256,9 +232,9 @@ export class RunningExchange implements Exchange, SlotWaiter, Dispatcher.Dispatc
   }
 
   #endWhole(): void {
-    const body = this.#parts.length === 1 ? (this.#parts[0] as Buffer) : Buffer.concat(this.#parts, this.#partsBytes);
-    if (this.#status !== 200) {
-      this.#fail(engineFailure(this.#status, body));
+    const body = (this.#whole ?? new WholeAnswer()).bytes();
+    if (this.#report.status !== 200) {
+      this.#fail(engineFailure(this.#report.status, body));
       return;
     }
     let answer: unknown;
@@ -270,44 +246,35 @@ export class RunningExchange implements Exchange, SlotWaiter, Dispatcher.Dispatc
     }
     this.#sendHead('application/json; charset=utf-8');
     this.#options.sink.onData(body);
-    this.#complete(
-      typeof answer === 'object' && answer !== null && !Array.isArray(answer)
-        ? tokenCountsOf(answer as Record<string, unknown>)
-        : null,
-    );
+    this.#complete(tokenCountsOf(answer));
   }
 
   /** The upstream broke, or was never there. */
   async #onBroken(error: NodeJS.ErrnoException): Promise<void> {
-    const { engine } = this.#options;
+    const { engine, timeouts } = this.#options;
     const { generation } = this.#engine as ReadyEngine;
-    const code = error.code ?? '';
-    if (code === 'UND_ERR_BODY_TIMEOUT') {
-      this.#fail(deadline('idle', this.#options.timeouts.idle));
-      return;
-    }
-    if (code.startsWith('HPE_')) {
-      this.#fail(
-        new LlameroError('engine_bad_response', 'The engine answered something that is not HTTP.', { cause: error }),
-      );
-      return;
-    }
-    const notSent = NOT_CONNECTED.has(code);
-    if (notSent) engine.suspect(generation);
-    const loss = await engine.explainLoss(generation);
-    if (this.#isSettled()) return;
+    const loss = lossOf(error);
+    if (loss === 'silent') return this.#fail(deadline('silence of the engine', timeouts.idle));
+    if (loss === 'not-http')
+      return this.#fail(new LlameroError('engine_bad_response', 'The engine answered something that is not HTTP.'));
+    if (loss === 'not-sent') engine.suspect(generation);
+    const explanation = await engine.explainLoss(generation);
+    if (this.#isSettled()) return undefined;
     // Nothing of an answer has been seen, so it may be sent again; but a request whose engine died of it only once more.
-    const sends = notSent ? MAX_SENDS : MAX_SENDS_AFTER_LOSS;
-    if (this.#place === 'sending' && this.#firstByteAt === 0 && this.#sends < sends) {
-      this.#controller = null;
-      this.#waitTimer = setTimeout(() => this.#giveUpWaiting(), this.#options.timeouts.queue);
-      this.#toEngine();
-      return;
-    }
-    const { message, details } = loss;
-    this.#fail(
-      this.#place === 'streaming' ? new LlameroError('stream_interrupted', message, { details, cause: error }) : loss,
+    const sends = loss === 'not-sent' ? MAX_SENDS : MAX_SENDS_AFTER_LOSS;
+    if (this.#place === 'sending' && this.#report.status === 0 && this.#sends < sends) return this.#sendAgain();
+    const { message, details } = explanation;
+    return this.#fail(
+      this.#place === 'streaming'
+        ? new LlameroError('stream_interrupted', message, { details, cause: error })
+        : explanation,
     );
+  }
+
+  #sendAgain(): void {
+    this.#controller = null;
+    this.#waitTimer = setTimeout(() => this.#giveUpWaiting(), this.#options.timeouts.queue);
+    this.#toEngine();
   }
 
   #isSettled(): boolean {
@@ -322,37 +289,20 @@ export class RunningExchange implements Exchange, SlotWaiter, Dispatcher.Dispatc
   }
 
   #sendHead(contentType: string): void {
-    this.#options.sink.onHead({
-      status: this.#status,
-      contentType,
-      queueMs: this.#sentAt - this.#startedAt,
-      engineMs: this.#firstByteAt - this.#sentAt,
-    });
+    const { status, queueMs, engineMs } = this.#report;
+    this.#options.sink.onHead({ status, contentType, queueMs, engineMs });
   }
 
   #complete(usage: TokenCounts | null): void {
     if (!this.#settle()) return;
-    const { request, sink, events } = this.#options;
-    sink.onEnd({ usage });
-    if (events.listenerCount('response') === 0) return;
-    events.publish('response', {
-      id: request.id,
-      route: request.route.name,
-      stream: request.stream,
-      status: this.#status,
-      queueMs: this.#sentAt - this.#startedAt,
-      firstByteMs: this.#firstByteAt - this.#startedAt,
-      totalMs: performance.now() - this.#startedAt,
-      usage,
-    });
+    this.#options.sink.onEnd({ usage });
+    this.#report.completed(usage);
   }
 
   #fail(error: LlameroError): void {
     if (!this.#settle()) return;
-    const { request, sink, events } = this.#options;
-    sink.onError(error);
-    const totalMs = performance.now() - this.#startedAt;
-    events.publish('error', { id: request.id, route: request.route.name, stream: request.stream, error, totalMs });
+    this.#options.sink.onError(error);
+    this.#report.failed(error);
   }
 
   /** Gives everything back. @returns false when that has been done before. */
@@ -365,7 +315,7 @@ export class RunningExchange implements Exchange, SlotWaiter, Dispatcher.Dispatc
     clearTimeout(this.#waitTimer);
     clearTimeout(this.#totalTimer);
     if (wasWaiting) this.#waiting?.abort(this.#cancelReason ?? new LlameroError('cancelled', 'No longer wanted.'));
-    this.#parts = [];
+    this.#whole = null;
     if (request.route.needsSlot) this.#giveBackSlot(wasSending);
     onSettled(this);
     return true;

@@ -58,10 +58,17 @@ export function engineArguments(
   ];
 }
 
-/** Embeddings beside chat cost nothing (measured), so they are always on; a reranker can do nothing else. */
+/**
+ * Embeddings beside chat cost nothing (measured), so they are always on; a reranker can do nothing else.
+ *
+ * A model that was not made for embeddings gives the state of its last token, which needs no batch of a certain size. One
+ * that was has its own way, most often the mean of all tokens: its inputs must fit one physical batch, and the slots must
+ * share their KV cache, or inputs of different lengths that are read together get wrong vectors (seen with llama.cpp v0.5.0).
+ */
 function embeddingArguments(poolingType: number | null, ctxSize: number): string[] {
-  if (poolingType === POOLING_RANK) return ['--reranking'];
-  if (poolingType === null) return ['--embeddings', '--pooling', 'mean'];
+  if (poolingType === null) return ['--embeddings', '--pooling', 'last'];
+  const kind = poolingType === POOLING_RANK ? '--reranking' : '--embeddings';
   const batch = String(Math.min(ctxSize, LARGEST_EMBEDDING_BATCH));
-  return ['--embeddings', '--batch-size', batch, '--ubatch-size', batch];
+  const shared = ['--kv-unified', '--kv-unified-per-slot', String(ctxSize)];
+  return [kind, '--batch-size', batch, '--ubatch-size', batch, ...shared];
 }

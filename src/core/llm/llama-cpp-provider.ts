@@ -212,7 +212,7 @@ export class LlamaCppProvider {
       { input: parseArgument('input', embedSchema, input), ...parsed.extra },
       parsed,
     );
-    return { embeddings: toEmbeddings(answer), usage: tokenCountsOf(answer as Record<string, unknown>) };
+    return { embeddings: toEmbeddings(answer), usage: tokenCountsOf(answer) };
   }
 
   /** Documents by relevance to the query, best first; needs a reranking model. `index` is the place in `documents`. */

@@ -5,7 +5,11 @@ import type { TokenCounts } from '../events.ts';
  * `usage`, the top-level fields of `/completion`.
  * @returns null when the answer carries none.
  */
-export function tokenCountsOf(answer: Record<string, unknown>): TokenCounts | null {
+export function tokenCountsOf(answer: unknown): TokenCounts | null {
+  return isRecord(answer) ? countsIn(answer) : null;
+}
+
+function countsIn(answer: Record<string, unknown>): TokenCounts | null {
   const timings = recordIn(answer, 'timings');
   if (timings !== null && 'predicted_n' in timings) {
     const cachedTokens = count(timings['cache_n']);
@@ -40,9 +44,11 @@ function countsOfUsage(usage: Record<string, unknown>): TokenCounts {
 
 function recordIn(holder: Record<string, unknown>, key: string): Record<string, unknown> | null {
   const value = holder[key];
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
-    ? (value as Record<string, unknown>)
-    : null;
+  return isRecord(value) ? value : null;
+}
+
+function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
 function count(value: unknown): number {
