@@ -11,7 +11,7 @@ export interface Announcement {
   readonly builtIn: boolean;
 }
 
-/** The announcement for a terminal. */
+/** The announcement for people. */
 export function announcementText(announcement: Announcement): string {
   const { url, model, engine, slots, contextLength, builtIn } = announcement;
   const lines = [
@@ -28,7 +28,7 @@ export function announcementText(announcement: Announcement): string {
 }
 
 /** Said whenever the built-in model is served. */
-export const BUILT_IN_NOTE = [
+const BUILT_IN_NOTE = [
   'This is the built-in tiny model: its weights are random and its output is noise.',
   'To serve a real one:  llamero serve ./model.gguf   or   llamero serve user/repo:Q4_K_M',
 ];

@@ -10,7 +10,7 @@ import type { KeyFileReport } from '../../gateway/key-ring.ts';
 import { type Configuration, settingsWithoutEffect } from '../configuration.ts';
 import { createLog, type Log, logEvents } from '../logging.ts';
 import type { ProgressDisplay } from '../progress.ts';
-import { type Announcement, announcementText, BUILT_IN_NOTE, curlLine } from './announcement.ts';
+import { type Announcement, announcementText, curlLine } from './announcement.ts';
 import { builtInModel } from './built-in-model.ts';
 import { listen } from './listen.ts';
 import { listenForShutdown } from './shutdown-signals.ts';
@@ -88,14 +88,10 @@ function describe(provider: LlamaCppProvider, config: Config, address: GatewayAd
   };
 }
 
-/** To people on standard output; as one more record where the log is for machines. */
+/** To people on standard output, which the log leaves alone; and as one more record where the log is for machines. */
 function announce({ logger, format }: Log, announcement: Announcement): void {
-  if (format === 'pretty') {
-    process.stdout.write(announcementText(announcement));
-    return;
-  }
-  logger.info({ ...announcement, curl: curlLine(announcement) }, 'serving');
-  if (announcement.builtIn) logger.warn(BUILT_IN_NOTE.join(' '));
+  process.stdout.write(announcementText(announcement));
+  if (format === 'json') logger.info({ ...announcement, curl: curlLine(announcement) }, 'serving');
 }
 
 /** Progress of installing and downloading: a bar for people, records where the log is for machines. */

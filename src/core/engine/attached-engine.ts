@@ -1,9 +1,10 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { Pool } from 'undici';
+import type { Pool } from 'undici';
 import { LlameroError, toLlameroError } from '../errors.ts';
 import type { EngineStateName, LlameroEmitter } from '../events.ts';
+import { openConnections } from './connections.ts';
 import type { EngineEndpoint, EngineStatus, ReadyEngine } from './engine-endpoint.ts';
-import { probeFacts, probeHealth } from './probe.ts';
+import { probeFacts, probeHealth, type ProbeTarget } from './probe.ts';
 
 const FIRST_PROBE_PAUSE_MS = 50;
 const LONGEST_PROBE_PAUSE_MS = 2000;
@@ -22,7 +23,7 @@ export interface AttachedEngineOptions {
  */
 export class AttachedEngine implements EngineEndpoint {
   readonly #options: AttachedEngineOptions;
-  readonly #pool: Pool;
+  #connections: Promise<Pool> | null = null;
   readonly #headers: Readonly<Record<string, string>>;
   #state: EngineStateName = 'stopped';
   #generation = 0;
@@ -38,12 +39,6 @@ export class AttachedEngine implements EngineEndpoint {
   constructor(options: AttachedEngineOptions) {
     this.#options = options;
     this.#headers = options.apiKey === undefined ? {} : { authorization: `Bearer ${options.apiKey}` };
-    this.#pool = new Pool(new URL(options.url).origin, {
-      pipelining: 1,
-      connections: null,
-      headersTimeout: 0,
-      bodyTimeout: 0,
-    });
   }
 
   current(): ReadyEngine | null {
@@ -123,17 +118,19 @@ export class AttachedEngine implements EngineEndpoint {
     this.#become('stopping');
     this.#probing?.abort.abort(new LlameroError('engine_unavailable', 'The engine is being stopped.'));
     this.#ready = null;
-    await this.#pool.destroy(new LlameroError('engine_unavailable', 'The engine is being stopped.'));
     await this.#probing?.done;
+    await (await this.#connections)?.destroy(new LlameroError('engine_unavailable', 'The engine is being stopped.'));
     this.#become('stopped');
   }
 
   /** Whether the server answers at all, after one connection to it broke. */
   async #answers(): Promise<boolean> {
-    return (
-      (await probeHealth({ dispatcher: this.#pool, headers: this.#headers }, new AbortController().signal)) !==
-      'unreachable'
-    );
+    return (await probeHealth(await this.#target(), new AbortController().signal)) !== 'unreachable';
+  }
+
+  async #target(): Promise<ProbeTarget & { dispatcher: Pool }> {
+    this.#connections ??= openConnections(new URL(this.#options.url).origin);
+    return { dispatcher: await this.#connections, headers: this.#headers };
   }
 
   #probe(): void {
@@ -166,12 +163,13 @@ export class AttachedEngine implements EngineEndpoint {
   }
 
   async #tryOnce(signal: AbortSignal, startedAt: number): Promise<boolean> {
-    const target = { dispatcher: this.#pool, headers: this.#headers };
+    const target = await this.#target();
     const health = await probeHealth(target, signal);
     this.#problem = health === 'loading' ? 'it is loading its model' : 'it does not answer';
     if (health !== 'ready') return false;
     try {
-      this.#arrive(await probeFacts(target, signal), performance.now() - startedAt);
+      const facts = await probeFacts(target, signal);
+      this.#arrive({ ...target, facts }, performance.now() - startedAt);
       return true;
     } catch (error) {
       this.#problem = toLlameroError(error).message.replace(/\.$/, '');
@@ -179,13 +177,13 @@ export class AttachedEngine implements EngineEndpoint {
     }
   }
 
-  #arrive(facts: ReadyEngine['facts'], startMs: number): void {
-    const ready: ReadyEngine = { generation: this.#generation, dispatcher: this.#pool, headers: this.#headers, facts };
+  #arrive(engine: Omit<ReadyEngine, 'generation'>, startMs: number): void {
+    const ready: ReadyEngine = { ...engine, generation: this.#generation };
     this.#ready = ready;
     this.#readySince = Date.now();
     this.#startMs = startMs;
     this.#become('ready');
-    const { slots, contextLength, model } = facts;
+    const { slots, contextLength, model } = engine.facts;
     this.#options.events.publish('engine-ready', {
       generation: this.#generation,
       startMs,

@@ -1,10 +1,11 @@
 import { randomBytes } from 'node:crypto';
 import { createServer } from 'node:net';
 import { once } from 'node:events';
-import { Pool } from 'undici';
+import type { Pool } from 'undici';
 import type { EngineConfig } from '../config.ts';
 import { LlameroError } from '../errors.ts';
 import type { LlameroEmitter } from '../events.ts';
+import { openConnections } from './connections.ts';
 import { type EngineAddress, type EngineModel, engineArguments } from './engine-arguments.ts';
 import type { EngineFacts, ReadyEngine } from './engine-endpoint.ts';
 import { EngineProcess, type EngineProcessEnd } from './engine-process.ts';
@@ -44,14 +45,14 @@ export class EngineRun {
     generation: number,
     engineProcess: EngineProcess,
     directory: RuntimeDirectory,
-    address: EngineAddress,
+    pool: Pool,
     apiKey: string | null,
   ) {
     this.generation = generation;
     this.process = engineProcess;
     this.#directory = directory;
     this.#headers = apiKey === null ? {} : { authorization: `Bearer ${apiKey}` };
-    this.#pool = connectionsTo(address);
+    this.#pool = pool;
     this.ended = engineProcess.ended;
   }
 
@@ -59,6 +60,7 @@ export class EngineRun {
   static async spawn(options: EngineRunOptions): Promise<EngineRun> {
     const { generation, launch, config, events } = options;
     const directory = await createRuntimeDirectory(options.env);
+    let engineProcess: EngineProcess | null = null;
     try {
       const address: EngineAddress =
         config.transport === 'unix'
@@ -68,7 +70,7 @@ export class EngineRun {
       const apiKey = address.kind === 'tcp' ? randomBytes(24).toString('base64url') : null;
       const args = engineArguments(config, launch.model, address);
       events.publish('engine-start', { generation, command: launch.command, args });
-      const engineProcess = new EngineProcess({
+      engineProcess = new EngineProcess({
         command: launch.command,
         args,
         // Through the environment, since a command line is there for everybody to read.
@@ -76,10 +78,12 @@ export class EngineRun {
         directory: directory.path,
         onLine: (line) => events.publish('engine-log', { generation, line }),
       });
-      const run = new EngineRun(generation, engineProcess, directory, address, apiKey);
+      const run = new EngineRun(generation, engineProcess, directory, await connectionsTo(address), apiKey);
       if (engineProcess.pid !== undefined) await directory.record(engineProcess.pid);
       return run;
     } catch (error) {
+      engineProcess?.kill('SIGKILL');
+      await engineProcess?.ended;
       await directory.remove();
       throw error;
     }
@@ -114,18 +118,10 @@ export class EngineRun {
   }
 }
 
-function connectionsTo(address: EngineAddress): Pool {
-  const options = {
-    // One request at a time on a connection: a stream would hold up whatever is queued behind it.
-    pipelining: 1,
-    connections: null,
-    // Deadlines are the pipeline's business; undici's defaults would cut a long prefill after 300 s.
-    headersTimeout: 0,
-    bodyTimeout: 0,
-  };
+function connectionsTo(address: EngineAddress): Promise<Pool> {
   return address.kind === 'unix'
-    ? new Pool('http://localhost', { ...options, socketPath: address.socketPath })
-    : new Pool(`http://127.0.0.1:${address.port}`, options);
+    ? openConnections('http://localhost', { socketPath: address.socketPath })
+    : openConnections(`http://127.0.0.1:${address.port}`);
 }
 
 async function freePort(): Promise<number> {

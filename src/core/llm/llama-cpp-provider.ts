@@ -38,7 +38,7 @@ import {
   parseRerankOptions,
   type RerankOptions,
 } from './generate-options.ts';
-import { type PreparationProgress, prepareLaunch, type PreparedEngine } from './prepare-launch.ts';
+import type { PreparationProgress, PreparedEngine } from './prepare-launch.ts';
 
 /** What the provider is doing, for display. */
 export interface ProviderStatus extends EngineStatus {
@@ -114,6 +114,8 @@ export class LlamaCppProvider {
         env,
         events: this.events,
         prepare: async (signal) => {
+          // Installing and downloading have large dependencies; loaded here, they do not delay whoever listens first.
+          const { prepareLaunch } = await import('./prepare-launch.ts');
           this.#prepared = await prepareLaunch({
             model,
             command: this.config.engine.command,

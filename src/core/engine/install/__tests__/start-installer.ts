@@ -17,7 +17,11 @@ export function startInstaller(
   env: NodeJS.ProcessEnv,
 ): InstallerProcess {
   const program = path.join(import.meta.dirname, 'installer-process.ts');
-  const child = fork(program, [JSON.stringify(options)], { env, stdio: 'ignore' });
+  // Where Node cannot run the sources as they are, NODE_OPTIONS makes it load them compiled.
+  const child = fork(program, [JSON.stringify(options)], {
+    env: { NODE_OPTIONS: process.env['NODE_OPTIONS'], ...env },
+    stdio: 'ignore',
+  });
   return {
     child,
     exited: once(child, 'exit'),
