@@ -4,6 +4,7 @@ import { hostname } from 'node:os';
 import type { Config } from '../core/config.ts';
 import { LlameroError } from '../core/errors.ts';
 import { hostNameOf, isLoopback, type KeyVerifier } from './access.ts';
+import { AnswerKeeper } from './answer-keeper.ts';
 import type { GatewayBackend } from './backend.ts';
 import { createFrontDoor } from './front-door.ts';
 import { createHttpServer, type GatewayServer, onClientError, type RequestHandler } from './http-server.ts';
@@ -11,7 +12,6 @@ import { type KeyFileReport, KeyRing } from './key-ring.ts';
 import { GATEWAY_LIMITS, type GatewayLimits } from './limits.ts';
 import { loadOwnRoutes, type OwnRoutes } from './own-routes.ts';
 import type { RelayContext } from './relay.ts';
-import { StreamKeeper } from './stream-keeper.ts';
 
 /** Options of {@link createGateway}. */
 export interface GatewayOptions {
@@ -126,6 +126,7 @@ class HttpGateway implements Gateway {
     const force = setTimeout(() => this.#server.closeAllConnections(), this.#limits.flushMs);
     await closed;
     clearTimeout(force);
+    context.answers.stop();
     await this.#keys?.stop();
     await this.#ownRoutes?.then((own) => own.close());
   }
@@ -163,13 +164,13 @@ class HttpGateway implements Gateway {
   }
 
   #status(): Record<string, unknown> {
-    const { closing, running, streams } = this.#context;
+    const { closing, running, answers } = this.#context;
     return {
       url: this.#address?.url ?? null,
       draining: closing !== null,
       uptimeMs: Date.now() - this.#startedAtMs,
       requests: running.size,
-      openStreams: streams.size,
+      openAnswers: answers.size,
       apiKeys: this.#keys?.size ?? null,
     };
   }
@@ -183,7 +184,7 @@ function relayContext({ provider, config }: GatewayOptions, limits: GatewayLimit
     allowRemoteMedia: config.gateway.allowRemoteMedia,
     timeoutMs: isProduction(config) ? config.requestTimeout : null,
     streamTimeoutMs: config.timeouts.total,
-    streams: new StreamKeeper(limits.heartbeatIntervalMs),
+    answers: new AnswerKeeper(limits.heartbeatIntervalMs),
     running: new Set(),
     closing: null,
     onIdle: null,

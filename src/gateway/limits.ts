@@ -12,9 +12,9 @@ export interface GatewayLimits {
   readonly maxHeaderBytes: number;
   /** Connections at once; more are closed as they come. */
   readonly maxConnections: number;
-  /** Between two looks at the open streams; a stream silent for two to three of them gets a comment line. */
+  /** Between two looks at the open answers; a stream silent for two to three of them gets a comment line. */
   readonly heartbeatIntervalMs: number;
-  /** A client that reads nothing of its stream for this long is dropped, because it holds a slot. */
+  /** A client that reads nothing of its answer for this long is dropped, because it may hold a slot. */
   readonly stalledClientMs: number;
   /** After a refusal, how long the rest of a request is read and thrown away, so that the client sees the answer. */
   readonly lingerMs: number;

@@ -3,12 +3,12 @@ import type { Exchange, ResponseHead, ResponseSink } from '../core/exchange.ts';
 import { streamErrorEvent } from '../core/openai/error-body.ts';
 import type { EngineRoute } from '../core/openai/routes.ts';
 import { answerError, refuseAndClose } from './answer.ts';
+import type { AnswerKeeper, KeptAnswer } from './answer-keeper.ts';
 import type { GatewayBackend } from './backend.ts';
 import type { GatewayRequest, GatewayResponse } from './gateway-message.ts';
 import type { GatewayLimits } from './limits.ts';
 import { checkBody, checkContentHeaders } from './request-body.ts';
 import { contentLengthOf, timeoutOf, traceHeaders } from './request-headers.ts';
-import type { KeptStream, StreamKeeper } from './stream-keeper.ts';
 
 /** What all relays of one gateway share. */
 export interface RelayContext {
@@ -20,8 +20,9 @@ export interface RelayContext {
   readonly timeoutMs: number | null;
   /** Whole-request limit of streams, in ms; null: none. */
   readonly streamTimeoutMs: number | null;
-  readonly streams: StreamKeeper;
-  /** Every relay that has not ended. */
+  /** Every relay whose answer has not reached its client. */
+  readonly answers: AnswerKeeper;
+  /** Every relay that has not got its answer. */
   readonly running: Set<Relay>;
   /** Set while the gateway drains: the reason that new requests get. */
   closing: LlameroError | null;
@@ -37,7 +38,7 @@ const QUIET_TICKS = 3;
  * One relayed request, from its first body byte to the end of its answer. This is the hot path: no promise and no
  * closure per request or per chunk, and the bytes of either side are not copied.
  */
-export class Relay implements ResponseSink, KeptStream {
+export class Relay implements ResponseSink, KeptAnswer {
   readonly #context: RelayContext;
   readonly #request: GatewayRequest;
   readonly #response: GatewayResponse;
@@ -71,6 +72,7 @@ export class Relay implements ResponseSink, KeptStream {
   /** Reads the body, if the route has one, and runs the request. `askFirst`: the client waits for `100 Continue`. */
   start(askFirst: boolean): void {
     this.#context.running.add(this);
+    this.#context.answers.add(this);
     this.#response.relay = this;
     this.#response.on('close', onResponseClose);
     try {
@@ -129,6 +131,7 @@ export class Relay implements ResponseSink, KeptStream {
 
   /** The client is gone, or has its whole answer. */
   close(): void {
+    this.#context.answers.delete(this);
     if (this.#ended) return;
     this.#settle();
     this.#exchange?.cancel();
@@ -154,7 +157,6 @@ export class Relay implements ResponseSink, KeptStream {
       ...this.#commonHeaders(head),
     ]);
     this.#response.on('drain', onResponseDrain);
-    this.#context.streams.add(this);
     // The head waits a moment for the first event, so that both leave in one packet.
     process.nextTick(flushHead, this.#response);
   }
@@ -196,13 +198,22 @@ export class Relay implements ResponseSink, KeptStream {
   }
 
   tick(): void {
-    if (this.#response.writableNeedDrain) {
-      this.#stalledTicks += 1;
-      const { stalledClientMs, heartbeatIntervalMs } = this.#context.limits;
-      // The response's own close then cancels the exchange.
-      if (this.#stalledTicks * heartbeatIntervalMs >= stalledClientMs) this.#response.destroy();
-      return;
-    }
+    // It waits behind another answer of its connection.
+    if (this.#response.socket === null) return;
+    const isStream = this.#stream && this.#response.headersSent;
+    if (this.#ended || this.#response.writableNeedDrain) this.#tickStalled();
+    else if (isStream) this.#tickQuiet();
+  }
+
+  /** The answer, or as much of it as there is, waits for its client. */
+  #tickStalled(): void {
+    this.#stalledTicks += 1;
+    const { stalledClientMs, heartbeatIntervalMs } = this.#context.limits;
+    // The response's own close then cancels the exchange.
+    if (this.#stalledTicks * heartbeatIntervalMs >= stalledClientMs) this.#response.destroy();
+  }
+
+  #tickQuiet(): void {
     this.#quietTicks += 1;
     if (this.#quietTicks < QUIET_TICKS) return;
     this.#quietTicks = 0;
@@ -244,9 +255,8 @@ export class Relay implements ResponseSink, KeptStream {
 
   #settle(): void {
     this.#ended = true;
-    const { running, streams, closing } = this.#context;
+    const { running, closing } = this.#context;
     if (closing !== null) closeAfter(this.#response);
-    streams.delete(this);
     running.delete(this);
     if (running.size === 0) this.#context.onIdle?.();
   }

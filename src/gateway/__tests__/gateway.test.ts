@@ -320,6 +320,18 @@ describe('streams', { timeout: 30_000 }, () => {
     }
   });
 
+  it('cancels pipelined requests as well when the client goes', async () => {
+    const backend = new ScriptedBackend(hold);
+    await using served = await serve(backend);
+    using client = new RawClient(served.port);
+    const first = backend.next();
+    client.send(Buffer.concat([post(CHAT, '{}'), post(CHAT, STREAM)]));
+    const waiting = await first;
+    const behind = backend.seen[1] ?? (await backend.next());
+    client.socket.destroy();
+    await Promise.all([waiting.cancelled, behind.cancelled]);
+  });
+
   it('sends a comment while a stream is silent', async () => {
     const backend = new ScriptedBackend(hold);
     await using served = await serve(backend, {}, { limits: { heartbeatIntervalMs: 20 } });
@@ -372,6 +384,20 @@ describe('streams', { timeout: 30_000 }, () => {
     const event = 'x'.repeat(16 * 1024);
     while (exchange.event(event)) await new Promise(setImmediate);
     assert.equal((await exchange.cancelled).code, 'cancelled');
+  });
+
+  it('drops a client that takes no whole answer either', async () => {
+    const answer = `"${'x'.repeat(32 * 1024 * 1024)}"`;
+    const backend = new ScriptedBackend((exchange) => exchange.answer(answer));
+    await using served = await serve(backend, {}, { limits: { heartbeatIntervalMs: 20, stalledClientMs: 100 } });
+    using client = new RawClient(served.port);
+    client.socket.pause();
+    client.send(post(CHAT, '{}'));
+    await backend.next();
+    // Only a reader notices the end; what it gets is less than the answer.
+    await answersOnTheWay(served.url, 0);
+    client.socket.resume();
+    assert.ok((await client.rest()).length < answer.length);
   });
 
   it('serves HTTP/1.0 without chunks', async () => {
@@ -489,6 +515,14 @@ async function limitOf(config: ConfigInput, body: string, asked?: string): Promi
   await using served = await serve(backend, config);
   await served.post(CHAT, body, asked === undefined ? {} : { 'x-request-timeout': asked });
   return backend.seen[0]?.request.timeoutMs;
+}
+
+/** Waits until so many answers are on their way, by the gateway's own account. */
+async function answersOnTheWay(url: string, count: number): Promise<void> {
+  for (;;) {
+    const status = (await (await fetch(`${url}/admin/status`)).json()) as { gateway: { openAnswers: number } };
+    if (status.gateway.openAnswers === count) return;
+  }
 }
 
 /** Starts a stream whose answer nobody reads yet. */
