@@ -6,8 +6,15 @@ import type { HoldJob, LoadJob, LoadResult } from './processes/load.ts';
 import { MeasuredProcess } from './processes/measured-process.ts';
 import type { Behaviour } from './processes/upstream.ts';
 
-/** What is compared: the upstream itself, llamero, llamero with API keys, and the bare proxy. */
-export type SubjectName = 'direct' | 'llamero' | 'llamero-keys' | 'bare';
+/** What is compared: the upstream itself, llamero, llamero with API keys, the bare proxy, and a pipe of bytes. */
+export type SubjectName = 'direct' | 'llamero' | 'llamero-keys' | 'bare' | 'pipe';
+
+const PROGRAMS = {
+  llamero: 'llamero-gateway.ts',
+  'llamero-keys': 'llamero-gateway.ts',
+  bare: 'bare-proxy.ts',
+  pipe: 'byte-pipe.ts',
+} as const;
 
 /** Somewhere the load can be sent. */
 export interface Subject {
@@ -52,9 +59,8 @@ export async function startRig(names: readonly SubjectName[], options: RigOption
       continue;
     }
     const key = name === 'llamero-keys' ? await temporaryKey(stack) : null;
-    const program = name === 'bare' ? 'bare-proxy.ts' : 'llamero-gateway.ts';
     const argument = { upstream: upstreamPort, slots, apiKeyFile: key?.file ?? null };
-    const gateway = stack.use(MeasuredProcess.start(program, 'gateway', argument, gatewayOptions(name)));
+    const gateway = stack.use(MeasuredProcess.start(PROGRAMS[name], 'gateway', argument, gatewayOptions()));
     const headers: Record<string, string> = key === null ? {} : { authorization: `Bearer ${key.key}` };
     subjects.push({ name, port: await gateway.port, headers, gateway });
   }
@@ -70,9 +76,8 @@ export async function startRig(names: readonly SubjectName[], options: RigOption
 }
 
 /** Extra options of Node for the gateway under test, such as `--cpu-prof`: see README.md. */
-function gatewayOptions(name: SubjectName): string[] {
-  const options = process.env['BENCH_GATEWAY_NODE_OPTIONS'];
-  return name === 'direct' || options === undefined || options === '' ? [] : options.split(' ');
+function gatewayOptions(): string[] {
+  return (process.env['BENCH_GATEWAY_NODE_OPTIONS'] ?? '').split(' ').filter((option) => option !== '');
 }
 
 async function temporaryKey(stack: AsyncDisposableStack): Promise<{ file: string; key: string }> {

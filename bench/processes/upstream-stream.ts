@@ -16,15 +16,13 @@ const steps = new Map<number, Set<EventSource>>();
 export class EventSource {
   readonly #socket: Socket;
   readonly #intervalMs: number;
-  readonly #staggered: boolean;
   readonly #idles: boolean;
+  readonly #onClose = (): void => this.#leave();
   #left: number;
-  #timer: NodeJS.Timeout | undefined;
 
-  constructor(socket: Socket, options: { count: number; intervalMs: number; staggered?: boolean }) {
+  constructor(socket: Socket, options: { count: number; intervalMs: number }) {
     this.#socket = socket;
     this.#intervalMs = options.intervalMs;
-    this.#staggered = options.staggered ?? false;
     this.#idles = options.count === 0;
     this.#left = Math.max(1, options.count);
   }
@@ -36,9 +34,8 @@ export class EventSource {
     } else if (this.#intervalMs === 0) {
       this.#pour();
     } else {
-      this.#socket.once('close', () => this.#leave());
-      if (this.#staggered) this.#startAlone();
-      else stepGroup(this.#intervalMs).add(this);
+      this.#socket.once('close', this.#onClose);
+      stepGroup(this.#intervalMs).add(this);
     }
   }
 
@@ -53,15 +50,9 @@ export class EventSource {
     this.#socket.write(TOKEN + END);
   }
 
-  #startAlone(): void {
-    this.#timer = setTimeout(() => {
-      this.step();
-      this.#timer = setInterval(() => this.step(), this.#intervalMs);
-    }, Math.random() * this.#intervalMs);
-  }
-
   #leave(): void {
-    clearInterval(this.#timer);
+    // The next request on this connection brings its own.
+    this.#socket.off('close', this.#onClose);
     steps.get(this.#intervalMs)?.delete(this);
   }
 

@@ -15,7 +15,7 @@ export type Behaviour =
   /** Never answers: a request in flight. */
   | { readonly kind: 'hold' }
   /** `count` token events, `intervalMs` apart; 0: as fast as they are taken. `count` 0: one event, then silence. */
-  | { readonly kind: 'stream'; readonly count: number; readonly intervalMs: number; readonly staggered?: boolean };
+  | { readonly kind: 'stream'; readonly count: number; readonly intervalMs: number };
 
 const { slots } = JSON.parse(process.argv[2] ?? '{}') as { slots: number };
 const WHOLE = jsonAnswer(WHOLE_ANSWER);

@@ -78,7 +78,11 @@ describe('llamero serve', { timeout: 120_000 }, () => {
     server.child.kill('SIGTERM');
     const { code, stdout: said } = await server.ended;
     assert.equal(code, 0);
-    assert.equal(said, '', 'records go to standard error only');
+    assert.ok(
+      said.includes(`\n  ${String(serving['curl'])}\n`),
+      'the announcement, and nothing of the log, is on standard output',
+    );
+    assert.doesNotMatch(said, /"level"/);
   });
 
   test('listens before the engine is ready, and a signal in between ends it in order', async () => {
