@@ -22,6 +22,7 @@ export function answerError(
   const body = errorBody(error, dialect);
   response.writeHead(error.status, [
     ...errorHeaders(error, body, response.requestId),
+    ...(dialect === 'messages' ? ['request-id', response.requestId] : []),
     ...response.corsHeaders,
     ...more,
   ]);

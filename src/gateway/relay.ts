@@ -268,6 +268,8 @@ export class Relay implements ResponseSink, KeptAnswer {
       'server-timing',
       `queue;dur=${head.queueMs.toFixed(1)}, engine;dur=${head.engineMs.toFixed(1)}`,
     ];
+    // The name by which Anthropic's clients know it.
+    if (this.#route.dialect === 'messages') headers.push('request-id', this.#response.requestId);
     if (this.#response.corsHeaders.length > 0) headers.push(...this.#response.corsHeaders);
     return headers;
   }

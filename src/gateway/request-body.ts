@@ -1,7 +1,7 @@
 import { isUtf8 } from 'node:buffer';
 import { LlameroError } from '../core/errors.ts';
+import { checkHazards } from '../core/openai/engine-hazards.ts';
 import type { EngineRoute } from '../core/openai/routes.ts';
-import { checkHazards } from './engine-hazards.ts';
 import { isNestedDeeperThan } from './json-nesting.ts';
 import { MAX_NESTING } from './limits.ts';
 import { checkMedia } from './media-guard.ts';
@@ -14,8 +14,8 @@ export interface CheckedBody {
 
 /**
  * Checks no more of a request body than the gateway must know: that it is one JSON object in UTF-8, not nested beyond
- * reason, which media it names, nothing that is known to take the engine down, and whether it asks for a stream. Of a key that is given twice the last one counts,
- * here as in llama-server.
+ * reason, which media it names, that nothing in it is known to take the engine down, and whether it asks for a stream. Of
+ * a key that is given twice the last one counts, here as in llama-server.
  *
  * @throws LlameroError `invalid_request` or `permission_denied`.
  */

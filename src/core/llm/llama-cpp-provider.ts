@@ -7,6 +7,7 @@ import { SupervisedEngine } from '../engine/supervised-engine.ts';
 import { LlameroError } from '../errors.ts';
 import { LlameroEmitter, type LlameroEvents, type TokenCounts } from '../events.ts';
 import type { Exchange, PipelineRequest, ResponseSink } from '../exchange.ts';
+import { checkHazards } from '../openai/engine-hazards.ts';
 import { engineRoute } from '../openai/routes.ts';
 import { tokenCountsOf } from '../openai/usage.ts';
 import { Pipeline } from '../pipeline.ts';
@@ -285,7 +286,8 @@ export class LlamaCppProvider {
   }
 
   async #call(route: string, body: Record<string, unknown>, options: CallOptions): Promise<unknown> {
-    return collectAnswer((sink) => this.exchange(this.#request(route, body, false, options), sink), options.signal);
+    const request = this.#request(route, body, false, options);
+    return collectAnswer((sink) => this.exchange(request, sink), options.signal);
   }
 
   #stream(
@@ -294,14 +296,12 @@ export class LlamaCppProvider {
     toPart: (event: Record<string, unknown>) => StreamPart,
     options: CallOptions,
   ): AnswerStream {
-    return new AnswerStream(
-      (sink) => this.exchange(this.#request(route, body, true, options), sink),
-      toPart,
-      options.signal,
-    );
+    const request = this.#request(route, body, true, options);
+    return new AnswerStream((sink) => this.exchange(request, sink), toPart, options.signal);
   }
 
   #request(route: string, body: Record<string, unknown>, stream: boolean, options: CallOptions): PipelineRequest {
+    checkHazards(body);
     return {
       id: randomUUID(),
       route: engineRoute(route),

@@ -1,4 +1,4 @@
-import { LlameroError } from '../core/errors.ts';
+import { LlameroError } from '../errors.ts';
 
 /**
  * Field values with which one request makes llama-server crash, hang or eat the machine's memory for everybody, seen
