@@ -70,7 +70,16 @@ export function loadConfiguration(options: {
 }
 
 /** Sections that are accepted, but that nothing acts upon in this version. */
-const WITHOUT_EFFECT = ['rateLimit', 'cleanup', 'retry', 'circuitBreaker', 'memoryLimit', 'engine.memoryLimit'];
+const WITHOUT_EFFECT = [
+  'rateLimit',
+  'cleanup',
+  'retry',
+  'circuitBreaker',
+  'memoryLimit',
+  'engine.memoryLimit',
+  'timeouts.firstToken',
+  'gateway.trustedProxies',
+];
 
 /** Keys that were set away from their default although they have no effect in this version. */
 export function settingsWithoutEffect(config: Config): string[] {
