@@ -13,6 +13,8 @@ import { GATEWAY_LIMITS, type GatewayLimits } from './limits.ts';
 import { loadOwnRoutes, type OwnRoutes } from './own-routes.ts';
 import type { RelayContext } from './relay.ts';
 
+const MEGABYTE = 1024 * 1024;
+
 /** Options of {@link createGateway}. */
 export interface GatewayOptions {
   /** What answers the requests: a `LlamaCppProvider`. The gateway neither starts nor stops it. */
@@ -121,7 +123,7 @@ class HttpGateway implements Gateway {
     this.#server.close();
     this.#server.closeIdleConnections();
     await this.#idle(timeoutMs);
-    for (const relay of context.running) relay.shutDown(reason);
+    for (const relay of context.answers.list()) relay.shutDown(reason);
     // Each connection closes when its last bytes have left; who does not take them is cut off.
     const force = setTimeout(() => this.#server.closeAllConnections(), this.#limits.flushMs);
     await closed;
@@ -134,7 +136,7 @@ class HttpGateway implements Gateway {
   /** Resolves when no request runs any more, after `timeoutMs`, or when somebody is in a hurry. */
   async #idle(timeoutMs: number): Promise<void> {
     const { signal } = this.#hurry;
-    if (this.#context.running.size === 0 || signal.aborted) return;
+    if (this.#context.running === 0 || signal.aborted) return;
     await new Promise<void>((resolve) => {
       const timer = setTimeout(resolve, timeoutMs);
       const done = () => {
@@ -169,7 +171,7 @@ class HttpGateway implements Gateway {
       url: this.#address?.url ?? null,
       draining: closing !== null,
       uptimeMs: Date.now() - this.#startedAtMs,
-      requests: running.size,
+      requests: running,
       openAnswers: answers.size,
       apiKeys: this.#keys?.size ?? null,
     };
@@ -181,11 +183,13 @@ function relayContext({ provider, config }: GatewayOptions, limits: GatewayLimit
     backend: provider,
     limits,
     bodyLimitBytes: config.gateway.bodyLimit,
+    heldBodiesLimitBytes: Math.max(2 * config.gateway.bodyLimit, (config.memoryLimit * MEGABYTE) / 4),
+    heldBodiesBytes: 0,
     allowRemoteMedia: config.gateway.allowRemoteMedia,
     timeoutMs: isProduction(config) ? config.requestTimeout : null,
     streamTimeoutMs: config.timeouts.total,
     answers: new AnswerKeeper(limits.heartbeatIntervalMs),
-    running: new Set(),
+    running: 0,
     closing: null,
     onIdle: null,
   };

@@ -15,15 +15,19 @@ export interface RelayContext {
   readonly backend: GatewayBackend;
   readonly limits: GatewayLimits;
   readonly bodyLimitBytes: number;
+  /** Most bytes of request bodies that are held at once, by all requests together. */
+  readonly heldBodiesLimitBytes: number;
+  /** How many are held now. */
+  heldBodiesBytes: number;
   readonly allowRemoteMedia: boolean;
   /** Whole-request limit of answers that are no streams, in ms; null: none. */
   readonly timeoutMs: number | null;
   /** Whole-request limit of streams, in ms; null: none. */
   readonly streamTimeoutMs: number | null;
   /** Every relay whose answer has not reached its client. */
-  readonly answers: AnswerKeeper;
-  /** Every relay that has not got its answer. */
-  readonly running: Set<Relay>;
+  readonly answers: AnswerKeeper<Relay>;
+  /** How many relays have not got their answer. */
+  running: number;
   /** Set while the gateway drains: the reason that new requests get. */
   closing: LlameroError | null;
   /** Called when the last running relay ended. */
@@ -39,6 +43,7 @@ const QUIET_TICKS = 3;
  * closure per request or per chunk, and the bytes of either side are not copied.
  */
 export class Relay implements ResponseSink, KeptAnswer {
+  keeperIndex = -1;
   readonly #context: RelayContext;
   readonly #request: GatewayRequest;
   readonly #response: GatewayResponse;
@@ -71,7 +76,7 @@ export class Relay implements ResponseSink, KeptAnswer {
 
   /** Reads the body, if the route has one, and runs the request. `askFirst`: the client waits for `100 Continue`. */
   start(askFirst: boolean): void {
-    this.#context.running.add(this);
+    this.#context.running += 1;
     this.#context.answers.add(this);
     this.#response.relay = this;
     this.#response.on('close', onResponseClose);
@@ -84,12 +89,12 @@ export class Relay implements ResponseSink, KeptAnswer {
         return;
       }
       if ((contentLengthOf(headers['content-length']) ?? 0) > this.#context.bodyLimitBytes) {
-        this.#refuseBody();
+        this.#refuseBody(tooLarge(this.#context));
         return;
       }
       checkContentHeaders(headers['content-type'], headers['content-encoding']);
     } catch (error) {
-      this.#fail(toLlameroError(error));
+      if (!this.#ended) this.#fail(toLlameroError(error));
       return;
     }
     if (askFirst) this.#response.writeContinue();
@@ -109,7 +114,9 @@ export class Relay implements ResponseSink, KeptAnswer {
   takeBody(chunk: Buffer): void {
     if (this.#ended) return;
     this.#bodyBytes += chunk.length;
-    if (this.#bodyBytes > this.#context.bodyLimitBytes) this.#refuseBody();
+    this.#context.heldBodiesBytes += chunk.length;
+    if (this.#bodyBytes > this.#context.bodyLimitBytes) this.#refuseBody(tooLarge(this.#context));
+    else if (this.#context.heldBodiesBytes > this.#context.heldBodiesLimitBytes) this.#refuseBody(tooMany());
     else if (this.#body === null) this.#body = chunk;
     else (this.#moreBody ??= [this.#body]).push(chunk);
   }
@@ -125,7 +132,7 @@ export class Relay implements ResponseSink, KeptAnswer {
       const { stream } = checkBody(body, this.#route, this.#context.allowRemoteMedia);
       this.#run(body, stream);
     } catch (error) {
-      this.#fail(toLlameroError(error));
+      if (!this.#ended) this.#fail(toLlameroError(error));
     }
   }
 
@@ -239,9 +246,7 @@ export class Relay implements ResponseSink, KeptAnswer {
     if (!this.#ended) this.#exchange = exchange;
   }
 
-  #refuseBody(): void {
-    const limit = this.#context.bodyLimitBytes;
-    const error = new LlameroError('request_too_large', `The request body is larger than the limit of ${limit} bytes.`);
+  #refuseBody(error: LlameroError): void {
     this.#body = null;
     this.#moreBody = null;
     this.#settle();
@@ -255,10 +260,11 @@ export class Relay implements ResponseSink, KeptAnswer {
 
   #settle(): void {
     this.#ended = true;
-    const { running, closing } = this.#context;
-    if (closing !== null) closeAfter(this.#response);
-    running.delete(this);
-    if (running.size === 0) this.#context.onIdle?.();
+    const context = this.#context;
+    if (context.closing !== null) closeAfter(this.#response);
+    context.running -= 1;
+    context.heldBodiesBytes -= this.#bodyBytes;
+    if (context.running === 0) context.onIdle?.();
   }
 
   #commonHeaders(head: ResponseHead): string[] {
@@ -289,6 +295,15 @@ function onResponseClose(this: GatewayResponse): void {
 
 function onResponseDrain(this: GatewayResponse): void {
   this.relay?.drained();
+}
+
+function tooLarge({ bodyLimitBytes }: RelayContext): LlameroError {
+  return new LlameroError('request_too_large', `The request body is larger than the limit of ${bodyLimitBytes} bytes.`);
+}
+
+function tooMany(): LlameroError {
+  const message = 'Too many large requests at once; there is no memory for another body.';
+  return new LlameroError('memory_pressure', message, { retryAfterMs: 1000 });
 }
 
 /** Keeps a connection from being used again, also where its head went out before that was known. */

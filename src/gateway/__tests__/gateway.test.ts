@@ -224,6 +224,30 @@ describe('the gateway', { timeout: 30_000 }, () => {
     assert.equal(backend.seen.length, reached);
   });
 
+  it('holds only so many bytes of bodies, and gives them free again', async () => {
+    const backend = new ScriptedBackend(hold);
+    const config = { memoryLimit: 64, gateway: { bodyLimit: 4 * 1024 * 1024 } };
+    await using served = await serve(backend, config);
+    // A quarter of 64 MB: four bodies of nearly 4 MB fit, a fifth does not.
+    const body = `{"a":"${'x'.repeat(4_000_000)}"}`;
+    const waiting = [];
+    for (let count = 0; count < 4; count += 1) {
+      const arriving = backend.next();
+      waiting.push(served.post(CHAT, body));
+      await arriving;
+    }
+    const refused = await sendRaw(served.port, post(CHAT, body));
+    assert.equal(refused.status, 503);
+    assert.equal(refused.headers['retry-after'], '1');
+    assert.match(refused.body, /"code":"memory_pressure"/);
+    for (const exchange of backend.seen) exchange.answer('{}');
+    for (const response of await Promise.all(waiting)) assert.equal(response.status, 200);
+    const arriving = backend.next();
+    const again = served.post(CHAT, body);
+    (await arriving).answer('{}');
+    assert.equal((await again).status, 200);
+  });
+
   it('names a port that is taken, and can be told another', async () => {
     await using first = await serve(new ScriptedBackend());
     const config = parseConfig({ gateway: { port: first.port } });
