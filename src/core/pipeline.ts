@@ -5,6 +5,7 @@ import type { LlameroEmitter } from './events.ts';
 import { SlotGate } from './admission/slot-gate.ts';
 import type { Exchange, PipelineRequest, ResponseSink } from './exchange.ts';
 import { RunningExchange } from './running-exchange.ts';
+import { RunningExchanges } from './running-exchanges.ts';
 import { SlotReclaimer } from './slot-reclaimer.ts';
 
 /** What the pipeline needs of the configuration. */
@@ -25,7 +26,7 @@ export class Pipeline {
   readonly #reclaimer: SlotReclaimer;
   readonly #config: PipelineConfig;
   readonly #events: LlameroEmitter;
-  readonly #running = new Set<RunningExchange>();
+  readonly #running = new RunningExchanges();
   readonly #idleWaiters: (() => void)[] = [];
 
   constructor(engine: EngineEndpoint, config: PipelineConfig, events: LlameroEmitter) {
@@ -67,7 +68,7 @@ export class Pipeline {
 
   /** Ends every request with `reason`. */
   cancelAll(reason: LlameroError): void {
-    for (const exchange of this.#running) exchange.cancel(reason);
+    for (const exchange of this.#running.list()) exchange.cancel(reason);
   }
 
   /** Resolves when no request is in flight any more. */
@@ -76,7 +77,7 @@ export class Pipeline {
   }
 
   readonly #onSettled = (exchange: RunningExchange): void => {
-    this.#running.delete(exchange);
+    this.#running.remove(exchange);
     if (this.#running.size > 0) return;
     for (const resolve of this.#idleWaiters.splice(0)) resolve();
   };

@@ -33,9 +33,11 @@ export interface RunningExchangeOptions {
  * handler that undici calls, and settles exactly once.
  */
 export class RunningExchange implements Exchange, SlotWaiter, Dispatcher.DispatchHandler {
+  /** Its place among the requests in flight; belongs to `RunningExchanges`. */
+  place = 0;
   readonly #options: RunningExchangeOptions;
   readonly #report: ExchangeReport;
-  #place: 'new' | 'queued' | 'awaiting-engine' | 'sending' | 'streaming' | 'settled' = 'new';
+  #phase: 'new' | 'queued' | 'awaiting-engine' | 'sending' | 'streaming' | 'settled' = 'new';
   #holdsSlot = false;
   #engine: ReadyEngine | null = null;
   #controller: Dispatcher.DispatchController | null = null;
@@ -70,7 +72,7 @@ export class RunningExchange implements Exchange, SlotWaiter, Dispatcher.Dispatc
     const ready = this.#holdsSlot && this.#options.engine.current() !== null;
     if (!ready) this.#waitTimer = setTimeout(() => this.#giveUpWaiting(), timeouts.queue);
     if (this.#holdsSlot) this.#toEngine();
-    else this.#place = 'queued';
+    else this.#phase = 'queued';
   }
 
   onSlot(): void {
@@ -83,7 +85,7 @@ export class RunningExchange implements Exchange, SlotWaiter, Dispatcher.Dispatc
   }
 
   cancel(reason: LlameroError = new LlameroError('cancelled', 'The caller cancelled the request.')): void {
-    if (this.#place === 'settled' || this.#cancelReason !== null) return;
+    if (this.#phase === 'settled' || this.#cancelReason !== null) return;
     this.#cancelReason = reason;
     // The connection is closed, which is what makes llama-server free the slot.
     this.#controller?.abort(reason);
@@ -118,11 +120,11 @@ export class RunningExchange implements Exchange, SlotWaiter, Dispatcher.Dispatc
   }
 
   async #awaitEngine(): Promise<void> {
-    this.#place = 'awaiting-engine';
+    this.#phase = 'awaiting-engine';
     this.#waiting ??= new AbortController();
     try {
       const ready = await this.#options.engine.ready(this.#waiting.signal);
-      if (this.#place === 'awaiting-engine') this.#send(ready);
+      if (this.#phase === 'awaiting-engine') this.#send(ready);
     } catch (error) {
       this.#fail(toLlameroError(error));
     }
@@ -131,7 +133,7 @@ export class RunningExchange implements Exchange, SlotWaiter, Dispatcher.Dispatc
   #send(engine: ReadyEngine): void {
     const { request, timeouts } = this.#options;
     clearTimeout(this.#waitTimer);
-    this.#place = 'sending';
+    this.#phase = 'sending';
     this.#engine = engine;
     this.#sends += 1;
     this.#report.sent();
@@ -166,28 +168,28 @@ export class RunningExchange implements Exchange, SlotWaiter, Dispatcher.Dispatc
     status: number,
     headers: Record<string, string | string[] | undefined>,
   ): void {
-    if (this.#place !== 'sending' || status < 200) return;
+    if (this.#phase !== 'sending' || status < 200) return;
     this.#report.firstByte(status);
     const contentType = String(headers['content-type'] ?? '');
     if (status === 200 && this.#options.request.stream && contentType.startsWith('text/event-stream')) {
       this.#framer = new EventFramer();
-      this.#place = 'streaming';
+      this.#phase = 'streaming';
       this.#sendHead(contentType);
     }
   }
 
   onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
-    if (this.#place === 'streaming') this.#relay(controller, chunk);
-    else if (this.#place === 'sending') this.#collect(chunk);
+    if (this.#phase === 'streaming') this.#relay(controller, chunk);
+    else if (this.#phase === 'sending') this.#collect(chunk);
   }
 
   onResponseEnd(): void {
-    if (this.#place === 'streaming') this.#endStream();
-    else if (this.#place === 'sending') this.#endWhole();
+    if (this.#phase === 'streaming') this.#endStream();
+    else if (this.#phase === 'sending') this.#endWhole();
   }
 
   onResponseError(_controller: Dispatcher.DispatchController, error: Error): void {
-    if (this.#place === 'settled') return;
+    if (this.#phase === 'settled') return;
     void this.#onBroken(error);
   }
 
@@ -262,10 +264,10 @@ export class RunningExchange implements Exchange, SlotWaiter, Dispatcher.Dispatc
     if (this.#isSettled()) return undefined;
     // Nothing of an answer has been seen, so it may be sent again; but a request whose engine died of it only once more.
     const sends = loss === 'not-sent' ? MAX_SENDS : MAX_SENDS_AFTER_LOSS;
-    if (this.#place === 'sending' && this.#report.status === 0 && this.#sends < sends) return this.#sendAgain();
+    if (this.#phase === 'sending' && this.#report.status === 0 && this.#sends < sends) return this.#sendAgain();
     const { message, details } = explanation;
     return this.#fail(
-      this.#place === 'streaming'
+      this.#phase === 'streaming'
         ? new LlameroError('stream_interrupted', message, { details, cause: error })
         : explanation,
     );
@@ -278,7 +280,7 @@ export class RunningExchange implements Exchange, SlotWaiter, Dispatcher.Dispatc
   }
 
   #isSettled(): boolean {
-    return this.#place === 'settled';
+    return this.#phase === 'settled';
   }
 
   /** Ends both sides: the engine need not go on with what nobody will read. */
@@ -307,11 +309,11 @@ export class RunningExchange implements Exchange, SlotWaiter, Dispatcher.Dispatc
 
   /** Gives everything back. @returns false when that has been done before. */
   #settle(): boolean {
-    if (this.#place === 'settled') return false;
+    if (this.#phase === 'settled') return false;
     const { onSettled, request } = this.#options;
-    const wasWaiting = this.#place === 'awaiting-engine';
-    const wasSending = this.#place === 'sending';
-    this.#place = 'settled';
+    const wasWaiting = this.#phase === 'awaiting-engine';
+    const wasSending = this.#phase === 'sending';
+    this.#phase = 'settled';
     clearTimeout(this.#waitTimer);
     clearTimeout(this.#totalTimer);
     if (wasWaiting) this.#waiting?.abort(this.#cancelReason ?? new LlameroError('cancelled', 'No longer wanted.'));
