@@ -4,7 +4,7 @@ import type { LlameroError } from './errors.ts';
 import type { LlameroEmitter } from './events.ts';
 import { SlotGate } from './admission/slot-gate.ts';
 import type { Exchange, PipelineRequest, ResponseSink } from './exchange.ts';
-import { RunningExchange } from './running-exchange.ts';
+import { type ExchangeContext, RunningExchange } from './running-exchange.ts';
 import { RunningExchanges } from './running-exchanges.ts';
 import { SlotReclaimer } from './slot-reclaimer.ts';
 
@@ -21,22 +21,17 @@ export type PipelineConfig = Pick<Config, 'maxConcurrentRequests' | 'maxQueue' |
  *     settle   exactly once: slot, timers, event          running-exchange.ts
  */
 export class Pipeline {
-  readonly #engine: EngineEndpoint;
-  readonly #gate: SlotGate;
-  readonly #reclaimer: SlotReclaimer;
-  readonly #config: PipelineConfig;
-  readonly #events: LlameroEmitter;
+  readonly #context: ExchangeContext;
   readonly #running = new RunningExchanges();
   readonly #idleWaiters: (() => void)[] = [];
 
   constructor(engine: EngineEndpoint, config: PipelineConfig, events: LlameroEmitter) {
-    this.#engine = engine;
-    this.#config = config;
-    this.#events = events;
-    this.#gate = new SlotGate(config);
-    this.#reclaimer = new SlotReclaimer(this.#gate, engine);
-    events.on('engine-ready', ({ slots }) => this.#gate.setSlots(slots));
-    events.on('engine-exit', () => this.#reclaimer.releaseAll());
+    const gate = new SlotGate(config);
+    const reclaimer = new SlotReclaimer(gate, engine);
+    const onSettled = (exchange: RunningExchange): void => this.#onSettled(exchange);
+    this.#context = { engine, gate, reclaimer, timeouts: config.timeouts, events, onSettled };
+    events.on('engine-ready', ({ slots }) => gate.setSlots(slots));
+    events.on('engine-exit', () => reclaimer.releaseAll());
   }
 
   /** Requests between entrance and settlement, waiting ones included. */
@@ -46,21 +41,12 @@ export class Pipeline {
 
   /** Requests that wait for a slot. */
   get queued(): number {
-    return this.#gate.queued;
+    return this.#context.gate.queued;
   }
 
   /** Sends one request. Never throws: everything that can happen reaches the sink. The sink may be called before this returns. */
   send(request: PipelineRequest, sink: ResponseSink): Exchange {
-    const exchange = new RunningExchange({
-      request,
-      sink,
-      engine: this.#engine,
-      gate: this.#gate,
-      reclaimer: this.#reclaimer,
-      timeouts: this.#config.timeouts,
-      events: this.#events,
-      onSettled: this.#onSettled,
-    });
+    const exchange = new RunningExchange(this.#context, request, sink);
     this.#running.add(exchange);
     exchange.begin();
     return exchange;
@@ -76,9 +62,9 @@ export class Pipeline {
     if (this.#running.size > 0) await new Promise<void>((resolve) => this.#idleWaiters.push(resolve));
   }
 
-  readonly #onSettled = (exchange: RunningExchange): void => {
+  #onSettled(exchange: RunningExchange): void {
     this.#running.remove(exchange);
     if (this.#running.size > 0) return;
     for (const resolve of this.#idleWaiters.splice(0)) resolve();
-  };
+  }
 }

@@ -17,9 +17,8 @@ import { WholeAnswer } from './whole-answer.ts';
 const MAX_SENDS = 4;
 /** Sends of one request, the first included, when the engine was lost before it answered. */
 const MAX_SENDS_AFTER_LOSS = 2;
-export interface RunningExchangeOptions {
-  readonly request: PipelineRequest;
-  readonly sink: ResponseSink;
+/** What all exchanges of one pipeline share. */
+export interface ExchangeContext {
   readonly engine: EngineEndpoint;
   readonly gate: SlotGate;
   readonly reclaimer: SlotReclaimer;
@@ -35,7 +34,9 @@ export interface RunningExchangeOptions {
 export class RunningExchange implements Exchange, SlotWaiter, Dispatcher.DispatchHandler {
   /** Its place among the requests in flight; belongs to `RunningExchanges`. */
   place = 0;
-  readonly #options: RunningExchangeOptions;
+  readonly #context: ExchangeContext;
+  readonly #request: PipelineRequest;
+  readonly #sink: ResponseSink;
   readonly #report: ExchangeReport;
   #phase: 'new' | 'queued' | 'awaiting-engine' | 'sending' | 'streaming' | 'settled' = 'new';
   #holdsSlot = false;
@@ -50,13 +51,16 @@ export class RunningExchange implements Exchange, SlotWaiter, Dispatcher.Dispatc
   /** Why it was cancelled, from that moment until it is settled. */
   #cancelReason: LlameroError | null = null;
 
-  constructor(options: RunningExchangeOptions) {
-    this.#options = options;
-    this.#report = new ExchangeReport(options.request, options.events);
+  constructor(context: ExchangeContext, request: PipelineRequest, sink: ResponseSink) {
+    this.#context = context;
+    this.#request = request;
+    this.#sink = sink;
+    this.#report = new ExchangeReport(request, context.events);
   }
 
   begin(): void {
-    const { request, gate, timeouts } = this.#options;
+    const request = this.#request;
+    const { gate, timeouts } = this.#context;
     if (request.timeoutMs !== null) {
       this.#totalTimer = setTimeout(
         () => this.cancel(deadline('whole request', request.timeoutMs ?? 0)),
@@ -69,7 +73,7 @@ export class RunningExchange implements Exchange, SlotWaiter, Dispatcher.Dispatc
       this.#fail(toLlameroError(error));
       return;
     }
-    const ready = this.#holdsSlot && this.#options.engine.current() !== null;
+    const ready = this.#holdsSlot && this.#context.engine.current() !== null;
     if (!ready) this.#waitTimer = setTimeout(() => this.#giveUpWaiting(), timeouts.queue);
     if (this.#holdsSlot) this.#toEngine();
     else this.#phase = 'queued';
@@ -93,7 +97,7 @@ export class RunningExchange implements Exchange, SlotWaiter, Dispatcher.Dispatc
   }
 
   #giveUpWaiting(): void {
-    const { engine, timeouts } = this.#options;
+    const { engine, timeouts } = this.#context;
     const waitedMs = timeouts.queue;
     const { state, cause } = engine.status();
     const error =
@@ -111,7 +115,7 @@ export class RunningExchange implements Exchange, SlotWaiter, Dispatcher.Dispatc
   }
 
   #toEngine(): void {
-    const engine = this.#options.engine.current();
+    const engine = this.#context.engine.current();
     if (engine !== null) {
       this.#send(engine);
       return;
@@ -123,7 +127,7 @@ export class RunningExchange implements Exchange, SlotWaiter, Dispatcher.Dispatc
     this.#phase = 'awaiting-engine';
     this.#waiting ??= new AbortController();
     try {
-      const ready = await this.#options.engine.ready(this.#waiting.signal);
+      const ready = await this.#context.engine.ready(this.#waiting.signal);
       if (this.#phase === 'awaiting-engine') this.#send(ready);
     } catch (error) {
       this.#fail(toLlameroError(error));
@@ -131,7 +135,8 @@ export class RunningExchange implements Exchange, SlotWaiter, Dispatcher.Dispatc
   }
 
   #send(engine: ReadyEngine): void {
-    const { request, timeouts } = this.#options;
+    const request = this.#request;
+    const { timeouts } = this.#context;
     clearTimeout(this.#waitTimer);
     this.#phase = 'sending';
     this.#engine = engine;
@@ -151,7 +156,7 @@ export class RunningExchange implements Exchange, SlotWaiter, Dispatcher.Dispatc
   }
 
   #headersFor(engine: ReadyEngine): Record<string, string> {
-    const { request } = this.#options;
+    const request = this.#request;
     return request.body === null
       ? { ...request.headers, ...engine.headers }
       : { 'content-type': 'application/json', ...request.headers, ...engine.headers };
@@ -171,7 +176,7 @@ export class RunningExchange implements Exchange, SlotWaiter, Dispatcher.Dispatc
     if (this.#phase !== 'sending' || status < 200) return;
     this.#report.firstByte(status);
     const contentType = String(headers['content-type'] ?? '');
-    if (status === 200 && this.#options.request.stream && contentType.startsWith('text/event-stream')) {
+    if (status === 200 && this.#request.stream && contentType.startsWith('text/event-stream')) {
       this.#framer = new EventFramer();
       this.#phase = 'streaming';
       this.#sendHead(contentType);
@@ -197,16 +202,16 @@ export class RunningExchange implements Exchange, SlotWaiter, Dispatcher.Dispatc
     const framed = (this.#framer as EventFramer).push(chunk);
     switch (framed.kind) {
       case 'events':
-        if (!this.#options.sink.onData(framed.events)) controller.pause();
+        if (!this.#sink.onData(framed.events)) controller.pause();
         break;
       case 'partial':
         break;
       case 'error':
-        if (framed.before.length > 0) this.#options.sink.onData(framed.before);
+        if (framed.before.length > 0) this.#sink.onData(framed.before);
         this.#abandon(streamFailure(framed.error));
         break;
       case 'garbage':
-        if (framed.before.length > 0) this.#options.sink.onData(framed.before);
+        if (framed.before.length > 0) this.#sink.onData(framed.before);
         this.#abandon(
           new LlameroError('engine_bad_response', 'The engine sent something that is not a stream of events.'),
         );
@@ -224,7 +229,7 @@ export class RunningExchange implements Exchange, SlotWaiter, Dispatcher.Dispatc
 
   #endStream(): void {
     const framer = this.#framer as EventFramer;
-    if (!framer.isComplete(this.#options.request.route.dialect)) {
+    if (!framer.isComplete(this.#request.route.dialect)) {
       this.#fail(new LlameroError('stream_interrupted', 'The engine ended the stream before the answer was complete.'));
       return;
     }
@@ -247,13 +252,13 @@ export class RunningExchange implements Exchange, SlotWaiter, Dispatcher.Dispatc
       return;
     }
     this.#sendHead('application/json; charset=utf-8');
-    this.#options.sink.onData(body);
+    this.#sink.onData(body);
     this.#complete(tokenCountsOf(answer));
   }
 
   /** The upstream broke, or was never there. */
   async #onBroken(error: NodeJS.ErrnoException): Promise<void> {
-    const { engine, timeouts } = this.#options;
+    const { engine, timeouts } = this.#context;
     const { generation } = this.#engine as ReadyEngine;
     const loss = lossOf(error);
     if (loss === 'silent') return this.#fail(deadline('silence of the engine', timeouts.idle));
@@ -275,7 +280,7 @@ export class RunningExchange implements Exchange, SlotWaiter, Dispatcher.Dispatc
 
   #sendAgain(): void {
     this.#controller = null;
-    this.#waitTimer = setTimeout(() => this.#giveUpWaiting(), this.#options.timeouts.queue);
+    this.#waitTimer = setTimeout(() => this.#giveUpWaiting(), this.#context.timeouts.queue);
     this.#toEngine();
   }
 
@@ -292,25 +297,24 @@ export class RunningExchange implements Exchange, SlotWaiter, Dispatcher.Dispatc
 
   #sendHead(contentType: string): void {
     const { status, queueMs, engineMs } = this.#report;
-    this.#options.sink.onHead({ status, contentType, queueMs, engineMs });
+    this.#sink.onHead({ status, contentType, queueMs, engineMs });
   }
 
   #complete(usage: TokenCounts | null): void {
     if (!this.#settle()) return;
-    this.#options.sink.onEnd({ usage });
+    this.#sink.onEnd({ usage });
     this.#report.completed(usage);
   }
 
   #fail(error: LlameroError): void {
     if (!this.#settle()) return;
-    this.#options.sink.onError(error);
+    this.#sink.onError(error);
     this.#report.failed(error);
   }
 
   /** Gives everything back. @returns false when that has been done before. */
   #settle(): boolean {
     if (this.#phase === 'settled') return false;
-    const { onSettled, request } = this.#options;
     const wasWaiting = this.#phase === 'awaiting-engine';
     const wasSending = this.#phase === 'sending';
     this.#phase = 'settled';
@@ -318,13 +322,13 @@ export class RunningExchange implements Exchange, SlotWaiter, Dispatcher.Dispatc
     clearTimeout(this.#totalTimer);
     if (wasWaiting) this.#waiting?.abort(this.#cancelReason ?? new LlameroError('cancelled', 'No longer wanted.'));
     this.#whole = null;
-    if (request.route.needsSlot) this.#giveBackSlot(wasSending);
-    onSettled(this);
+    if (this.#request.route.needsSlot) this.#giveBackSlot(wasSending);
+    this.#context.onSettled(this);
     return true;
   }
 
   #giveBackSlot(wasSending: boolean): void {
-    const { gate, reclaimer, engine } = this.#options;
+    const { gate, reclaimer, engine } = this.#context;
     const generation = this.#engine?.generation;
     if (!this.#holdsSlot) gate.leave(this);
     // Cancelled before the first byte of the answer: the engine goes on for a while.
