@@ -53,30 +53,17 @@ async function run(job: LoadJob): Promise<LoadResult> {
   const startedAt = performance.now();
   const endsAt = startedAt + (job.durationMs ?? Number.POSITIVE_INFINITY);
   let toSend = job.requests ?? Number.POSITIVE_INFINITY;
+  const mayGoOn = (): boolean => {
+    toSend -= 1;
+    return toSend >= 0 && performance.now() < endsAt;
+  };
+  const onExchange = (exchange: Exchange): void => {
+    exchanges.push(exchange);
+    if (exchange.status === 200 && (job.events === undefined || exchange.events === job.events)) return;
+    throw new Error(`not the expected answer: ${JSON.stringify(exchange)}`);
+  };
   try {
-    await Promise.all(
-      connections.map(
-        (connection) =>
-          new Promise<void>((resolve, reject) => {
-            const next = (): void => {
-              if (toSend <= 0 || performance.now() >= endsAt) {
-                resolve();
-                return;
-              }
-              toSend -= 1;
-              connection.send(request, (exchange) => {
-                if (exchange.status !== 200 || (job.events !== undefined && exchange.events !== job.events)) {
-                  reject(new Error(`not the expected answer: ${JSON.stringify(exchange)}`));
-                  return;
-                }
-                exchanges.push(exchange);
-                next();
-              });
-            };
-            next();
-          }),
-      ),
-    );
+    await Promise.all(connections.map((connection) => drive(connection, request, mayGoOn, onExchange)));
   } finally {
     for (const connection of connections) connection.close();
   }
@@ -87,6 +74,31 @@ async function run(job: LoadJob): Promise<LoadResult> {
     totalMs: exchanges.map((exchange) => exchange.totalMs).toSorted((a, b) => a - b),
     firstMs: exchanges.map((exchange) => exchange.firstMs).toSorted((a, b) => a - b),
   };
+}
+
+/** Sends one request after the other. Callbacks, since a promise for each would be felt at this rate. */
+function drive(
+  connection: LoadConnection,
+  request: Buffer,
+  mayGoOn: () => boolean,
+  onExchange: (exchange: Exchange) => void,
+): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const next = (): void => {
+      if (!mayGoOn()) resolve();
+      else connection.send(request, onAnswer);
+    };
+    const onAnswer = (exchange: Exchange): void => {
+      try {
+        onExchange(exchange);
+      } catch (error) {
+        reject(error);
+        return;
+      }
+      next();
+    };
+    next();
+  });
 }
 
 /** Opens them in small groups: a listening socket takes only so many at once. */
