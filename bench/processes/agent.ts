@@ -38,13 +38,21 @@ export function announcePort(port: number): void {
   process.send?.({ port });
 }
 
-function usage({ collect }: { collect: boolean }): Usage {
+async function usage({ collect }: { collect: boolean }): Promise<Usage> {
   // Before the collection, whose cost is the bench's own.
   const { user, system } = process.cpuUsage();
-  // Twice: the first collection may only queue the finalizers of what it found.
-  if (collect) for (let pass = 0; pass < 2; pass += 1) globalThis.gc?.();
+  if (collect) {
+    // Twice, a turn apart: closing sockets and finalizers let go of more.
+    await collectGarbage();
+    await collectGarbage();
+  }
   const { rss, heapUsed, external } = process.memoryUsage();
   return { cpuMicros: user + system, rssBytes: rss, heapBytes: heapUsed + external };
+}
+
+async function collectGarbage(): Promise<void> {
+  await new Promise(setImmediate);
+  globalThis.gc?.();
 }
 
 async function reply({ id, subject, payload }: Question): Promise<void> {

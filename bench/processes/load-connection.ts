@@ -57,9 +57,19 @@ export class LoadConnection {
     this.#begin(this.#socket ?? this.#connect());
   }
 
+  /** Goes away, whatever is on its way. */
   close(): void {
     this.#onExchange = null;
     this.#socket?.destroy();
+  }
+
+  /** Says goodbye, and resolves when the other side has closed too. For a connection with nothing on its way. */
+  async end(): Promise<void> {
+    const socket = this.#socket;
+    if (socket === null) return;
+    const closed = new Promise((resolve) => socket.once('close', resolve));
+    socket.end();
+    await closed;
   }
 
   #connect(): Socket {

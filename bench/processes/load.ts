@@ -64,12 +64,16 @@ async function run(job: LoadJob): Promise<LoadResult> {
   };
   try {
     await Promise.all(connections.map((connection) => drive(connection, request, mayGoOn, onExchange)));
-  } finally {
+  } catch (error) {
     for (const connection of connections) connection.close();
+    throw error;
   }
+  const elapsedMs = performance.now() - startedAt;
+  // What is measured next must not find the remains of these connections.
+  await Promise.all(connections.map((connection) => connection.end()));
   return {
     requests: exchanges.length,
-    elapsedMs: performance.now() - startedAt,
+    elapsedMs,
     events: exchanges.reduce((sum, exchange) => sum + exchange.events, 0),
     totalMs: exchanges.map((exchange) => exchange.totalMs).toSorted((a, b) => a - b),
     firstMs: exchanges.map((exchange) => exchange.firstMs).toSorted((a, b) => a - b),
