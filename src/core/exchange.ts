@@ -52,7 +52,9 @@ export interface ResponseSink {
 
 /** The running request, in the hand of its caller. */
 export interface Exchange {
-  /** Go on after `onData` returned false. */
+  /** Read no more of the answer for now; what the connection holds already may still come. */
+  pause(): void;
+  /** Go on after {@link pause}, or after `onData` returned false. */
   resume(): void;
   /**
    * The caller is gone, or wants no more: the upstream connection is closed, so the engine frees its slot.

@@ -12,6 +12,7 @@ import { type KeyFileReport, KeyRing } from './key-ring.ts';
 import { GATEWAY_LIMITS, type GatewayLimits } from './limits.ts';
 import { loadOwnRoutes, type OwnRoutes } from './own-routes.ts';
 import type { RelayContext } from './relay.ts';
+import { StreamPacer } from './stream-pacer.ts';
 
 const MEGABYTE = 1024 * 1024;
 
@@ -189,6 +190,7 @@ function relayContext({ provider, config }: GatewayOptions, limits: GatewayLimit
     timeoutMs: isProduction(config) ? config.requestTimeout : null,
     streamTimeoutMs: config.timeouts.total,
     answers: new AnswerKeeper(limits.heartbeatIntervalMs),
+    pacer: new StreamPacer(),
     running: 0,
     closing: null,
     onIdle: null,

@@ -9,6 +9,7 @@ import type { GatewayRequest, GatewayResponse } from './gateway-message.ts';
 import type { GatewayLimits } from './limits.ts';
 import { checkBody, checkContentHeaders } from './request-body.ts';
 import { contentLengthOf, timeoutOf, traceHeaders } from './request-headers.ts';
+import { PACE_MS, type PacedStream, type StreamPacer } from './stream-pacer.ts';
 
 /** What all relays of one gateway share. */
 export interface RelayContext {
@@ -26,6 +27,7 @@ export interface RelayContext {
   readonly streamTimeoutMs: number | null;
   /** Every relay whose answer has not reached its client. */
   readonly answers: AnswerKeeper<Relay>;
+  readonly pacer: StreamPacer;
   /** How many relays have not got their answer. */
   running: number;
   /** Set while the gateway drains: the reason that new requests get. */
@@ -42,7 +44,7 @@ const QUIET_TICKS = 3;
  * One relayed request, from its first body byte to the end of its answer. This is the hot path: no promise and no
  * closure per request or per chunk, and the bytes of either side are not copied.
  */
-export class Relay implements ResponseSink, KeptAnswer {
+export class Relay implements ResponseSink, KeptAnswer, PacedStream {
   keeperIndex = -1;
   readonly #context: RelayContext;
   readonly #request: GatewayRequest;
@@ -58,6 +60,8 @@ export class Relay implements ResponseSink, KeptAnswer {
   #head: ResponseHead | null = null;
   #ended = false;
   #quietTicks = 0;
+  #lastDataAt = 0;
+  #isPaced = false;
   #stalledTicks = 0;
 
   constructor(
@@ -144,6 +148,15 @@ export class Relay implements ResponseSink, KeptAnswer {
     this.#exchange?.cancel();
   }
 
+  rest(): void {
+    if (!this.#ended) this.#exchange?.pause();
+  }
+
+  goOn(): void {
+    this.#isPaced = false;
+    if (!this.#ended && !this.#response.writableNeedDrain) this.#exchange?.resume();
+  }
+
   /** The client reads again. */
   drained(): void {
     this.#stalledTicks = 0;
@@ -172,6 +185,12 @@ export class Relay implements ResponseSink, KeptAnswer {
     if (this.#ended) return true;
     if (this.#stream) {
       this.#quietTicks = 0;
+      const now = performance.now();
+      if (now - this.#lastDataAt < PACE_MS && !this.#isPaced) {
+        this.#isPaced = true;
+        this.#context.pacer.rest(this);
+      }
+      this.#lastDataAt = now;
       return this.#response.write(chunk);
     }
     const head = this.#head;
