@@ -34,7 +34,7 @@ export class StreamPacer {
       this.#resting.push(stream);
     }
     this.#tired.length = 0;
-    this.#timer ??= setTimeout(() => this.#wake(), PACE_MS);
+    if (this.#timer === undefined) this.#timer = setTimeout(() => this.#wake(), PACE_MS);
   }
 
   #wake(): void {
