@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import type { AddressInfo, Socket } from 'node:net';
 import { hostname } from 'node:os';
-import type { Config } from '../core/config.ts';
+import { type Config, parseConfig } from '../core/config.ts';
 import { LlameroError } from '../core/errors.ts';
 import { hostNameOf, isLoopback, type KeyVerifier } from './access.ts';
 import { AnswerKeeper } from './answer-keeper.ts';
@@ -20,7 +20,8 @@ const MEGABYTE = 1024 * 1024;
 export interface GatewayOptions {
   /** What answers the requests: a `LlamaCppProvider`. The gateway neither starts nor stops it. */
   provider: GatewayBackend;
-  config: Config;
+  /** Default: the provider's own. */
+  config?: Config;
   /** Told when the API key file was read again, or could not be. */
   onKeyFile?: (report: KeyFileReport) => void;
   /** Overrides of the limits that are no configuration keys. */
@@ -60,6 +61,7 @@ export function createGateway(options: GatewayOptions): Gateway {
 
 class HttpGateway implements Gateway {
   readonly #options: GatewayOptions;
+  readonly #config: Config;
   readonly #limits: GatewayLimits;
   readonly #context: RelayContext;
   readonly #server: GatewayServer;
@@ -74,8 +76,9 @@ class HttpGateway implements Gateway {
 
   constructor(options: GatewayOptions) {
     this.#options = options;
+    this.#config = options.config ?? options.provider.config ?? parseConfig({});
     this.#limits = { ...GATEWAY_LIMITS, ...options.limits };
-    this.#context = relayContext(options, this.#limits);
+    this.#context = relayContext(options.provider, this.#config, this.#limits);
     this.#server = createHttpServer(this.#limits, (request, response, askFirst) =>
       this.#handle?.(request, response, askFirst),
     );
@@ -83,8 +86,8 @@ class HttpGateway implements Gateway {
   }
 
   async listen(override: { port?: number } = {}): Promise<GatewayAddress> {
-    const { host, apiKeyFile } = this.#options.config.gateway;
-    const configured = this.#options.config.gateway.port;
+    const { host, apiKeyFile } = this.#config.gateway;
+    const configured = this.#config.gateway.port;
     if (apiKeyFile !== null) {
       this.#keys ??= await KeyRing.open(apiKeyFile, { onReload: this.#options.onKeyFile });
     }
@@ -152,7 +155,7 @@ class HttpGateway implements Gateway {
 
   #frontDoor(keys: KeyVerifier | null, host: string): RequestHandler {
     const hostNames = new Set([hostname().toLowerCase(), hostNameOf(host)]);
-    const rules = { keys, corsOrigins: this.#options.config.gateway.corsOrigins, hostNames };
+    const rules = { keys, corsOrigins: this.#config.gateway.corsOrigins, hostNames };
     return createFrontDoor(this.#context, rules, (request, response) => {
       void this.#loadOwnRoutes().then((own) => own.handle(request, response));
     });
@@ -179,7 +182,7 @@ class HttpGateway implements Gateway {
   }
 }
 
-function relayContext({ provider, config }: GatewayOptions, limits: GatewayLimits): RelayContext {
+function relayContext(provider: GatewayBackend, config: Config, limits: GatewayLimits): RelayContext {
   return {
     backend: provider,
     limits,
