@@ -23,7 +23,7 @@ export const saturatedEngine: Benchmark = {
     const model = await temporaryModel(stack, { ballastBytes: 30_000_000 });
     const engine = stack.use(await startEngine(command, model, SLOTS));
     const rig = stack.use(await startRig(['direct', 'llamero'], { slots: SLOTS, upstreamPort: engine.port }));
-    const requests = context.quick ? 16 : 32;
+    const requests = context.quick ? 8 : 32;
     const measured = await interleaved(context, rig.subjects, async (subject) => {
       const { elapsedMs } = await rig.run(subject, { connections: CALLERS, requests, body: story(TOKENS) });
       return (requests * TOKENS * 1000) / elapsedMs;

@@ -43,7 +43,7 @@ export const frames: Benchmark = {
   async run(context) {
     const { quick } = context;
     return [
-      ...(await cpuPerFrame(context, '500/s each', { count: quick ? 300 : 600, intervalMs: 2 }, 20)),
+      ...(await cpuPerFrame(context, '500/s each', { count: quick ? 200 : 600, intervalMs: 2 }, 20)),
       ...(await cpuPerFrame(context, 'in bursts', { count: quick ? 1024 : 4096, intervalMs: 0 }, 20)),
       // Mostly idle: what waking up costs is shared by few. No proxy reaches 20 µs here, as the pipe shows.
       ...(await cpuPerFrame(context, '50/s each', { count: quick ? 30 : 60, intervalMs: 20 })),
