@@ -9,7 +9,7 @@ import { seededRandom } from './statistics.ts';
 
 const USAGE = `npm run bench [-- [NAME …] [options]]
 
-  --rounds N    rounds of each comparison (default 7, with --quick 3)
+  --rounds N    rounds of each comparison (default 7, with --quick 2)
   --quick       a first look in a minute and a half
   --seed N      order of the rounds (default: any)
   --json FILE   where the result goes (default: bench/results/TIME.json)
@@ -36,7 +36,7 @@ if (options.help) {
 
 async function main(): Promise<number> {
   const chosen = choose(positionals);
-  const rounds = wholeNumber('--rounds', options.rounds, options.quick ? 3 : 7);
+  const rounds = wholeNumber('--rounds', options.rounds, options.quick ? 2 : 7);
   const seed = wholeNumber('--seed', options.seed, Math.floor(Math.random() * 2 ** 31));
   if (chosen === null || rounds === null || rounds < 1 || seed === null) {
     console.error(USAGE);
