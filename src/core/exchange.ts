@@ -1,5 +1,4 @@
 import type { LlameroError } from './errors.ts';
-import type { TokenCounts } from './events.ts';
 import type { EngineRoute } from './openai/routes.ts';
 
 /**
@@ -46,7 +45,7 @@ export interface ResponseSink {
   onHead(head: ResponseHead): void;
   /** @returns false to pause; go on with {@link Exchange.resume}. At most one more chunk may follow a false. */
   onData(chunk: Buffer): boolean;
-  onEnd(end: { usage: TokenCounts | null }): void;
+  onEnd(): void;
   onError(error: LlameroError): void;
 }
 

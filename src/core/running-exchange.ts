@@ -5,7 +5,7 @@ import type { EngineEndpoint, ReadyEngine } from './engine/engine-endpoint.ts';
 import { LlameroError, toLlameroError } from './errors.ts';
 import type { LlameroEmitter, TokenCounts } from './events.ts';
 import type { Exchange, PipelineRequest, ResponseSink } from './exchange.ts';
-import { engineFailure, parseAnswer, streamFailure } from './openai/engine-answer.ts';
+import { checkAnswer, engineFailure, parseAnswer, streamFailure } from './openai/engine-answer.ts';
 import { ExchangeReport } from './exchange-report.ts';
 import { lossOf } from './lost-connection.ts';
 import { EventFramer } from './openai/event-framer.ts';
@@ -237,9 +237,13 @@ export class RunningExchange implements Exchange, SlotWaiter, Dispatcher.Dispatc
       this.#fail(new LlameroError('stream_interrupted', 'The engine ended the stream before the answer was complete.'));
       return;
     }
-    let usage: TokenCounts | null = null;
-    for (const data of framer.finalData()) usage ??= tokenCountsOf(data);
-    this.#complete(usage);
+    this.#complete(() => {
+      for (const data of framer.finalData()) {
+        const usage = tokenCountsOf(data);
+        if (usage !== null) return usage;
+      }
+      return null;
+    });
   }
 
   #endWhole(): void {
@@ -248,16 +252,15 @@ export class RunningExchange implements Exchange, SlotWaiter, Dispatcher.Dispatc
       this.#fail(engineFailure(this.#report.status, body));
       return;
     }
-    let answer: unknown;
     try {
-      answer = parseAnswer(body);
+      checkAnswer(body);
     } catch (error) {
       this.#fail(toLlameroError(error));
       return;
     }
     this.#sendHead('application/json; charset=utf-8');
     this.#sink.onData(body);
-    this.#complete(tokenCountsOf(answer));
+    this.#complete(() => tokenCountsOf(parseAnswer(body)));
   }
 
   /** The upstream broke, or was never there. */
@@ -304,9 +307,9 @@ export class RunningExchange implements Exchange, SlotWaiter, Dispatcher.Dispatc
     this.#sink.onHead({ status, contentType, queueMs, engineMs });
   }
 
-  #complete(usage: TokenCounts | null): void {
+  #complete(usage: () => TokenCounts | null): void {
     if (!this.#settle()) return;
-    this.#sink.onEnd({ usage });
+    this.#sink.onEnd();
     this.#report.completed(usage);
   }
 

@@ -1,8 +1,8 @@
 import { isUtf8 } from 'node:buffer';
 import { LlameroError } from '../core/errors.ts';
 import { checkHazards } from '../core/openai/engine-hazards.ts';
+import { isNestedDeeperThan } from '../core/openai/json-scan.ts';
 import type { EngineRoute } from '../core/openai/routes.ts';
-import { isNestedDeeperThan } from './json-nesting.ts';
 import { MAX_NESTING } from './limits.ts';
 import { checkMedia } from './media-guard.ts';
 

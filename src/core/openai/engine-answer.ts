@@ -1,18 +1,26 @@
 import { isUtf8 } from 'node:buffer';
 import { type ErrorCode, LlameroError } from '../errors.ts';
+import { isWholeJson } from './json-scan.ts';
 
 /**
- * Reads a whole answer of the engine.
- * @returns the parsed JSON.
- * @throws LlameroError `engine_bad_response` when it is not JSON.
+ * Checks a whole answer of the engine without parsing it, which would cost more than all else that llamero does to it.
+ * @throws LlameroError `engine_bad_response` when it is not UTF-8, or not one whole JSON value.
  */
+export function checkAnswer(body: Buffer): void {
+  if (!isUtf8(body) || !isWholeJson(body)) throw notJson();
+}
+
+/** Reads a whole answer of the engine. @throws LlameroError `engine_bad_response` when it is not JSON. */
 export function parseAnswer(body: Buffer): unknown {
   try {
-    if (isUtf8(body)) return JSON.parse(body.toString('utf8'));
+    return JSON.parse(body.toString('utf8'));
   } catch {
-    // Reported below, together with bytes that are not even text.
+    throw notJson();
   }
-  throw new LlameroError('engine_bad_response', 'The engine answered something that is not JSON.');
+}
+
+function notJson(): LlameroError {
+  return new LlameroError('engine_bad_response', 'The engine answered something that is not JSON.');
 }
 
 /**

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import type { LlameroError } from '../../core/errors.ts';
 import { engineRoute } from '../../core/openai/routes.ts';
-import { isNestedDeeperThan } from '../json-nesting.ts';
+import { isNestedDeeperThan } from '../../core/openai/json-scan.ts';
 import { checkBody, checkContentHeaders } from '../request-body.ts';
 
 const CHAT = engineRoute('POST /v1/chat/completions');

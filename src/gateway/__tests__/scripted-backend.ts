@@ -54,7 +54,7 @@ export class SeenExchange implements Exchange {
 
   end(): void {
     this.#ended = true;
-    this.sink.onEnd({ usage: null });
+    this.sink.onEnd();
   }
 
   fail(error: LlameroError): void {

@@ -1,7 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { LlameroError } from '../../errors.ts';
-import { engineFailure, parseAnswer, streamFailure } from '../engine-answer.ts';
+import { checkAnswer, engineFailure, parseAnswer, streamFailure } from '../engine-answer.ts';
 import { tokenCountsOf } from '../usage.ts';
 
 describe('errors of the engine', () => {
@@ -82,13 +81,27 @@ describe('errors of the engine', () => {
 
 describe('whole answers', () => {
   it('are JSON or an error', () => {
-    assert.deepEqual(parseAnswer(Buffer.from('{"a":1}')), { a: 1 });
-    for (const bytes of [Buffer.from('{"a":'), Buffer.from([0x22, 0xff, 0x22]), Buffer.alloc(0)]) {
-      assert.throws(
-        () => parseAnswer(bytes),
-        (error) => error instanceof LlameroError && error.code === 'engine_bad_response',
-      );
+    const good = ['{"a":1}', '[1,[2,{"b":"}"}]]', '{"a":"\\"}"}\n', `{"a":"${'x'.repeat(100)}"}`];
+    for (const text of good) {
+      checkAnswer(Buffer.from(text));
+      assert.deepEqual(parseAnswer(Buffer.from(text)), JSON.parse(text));
     }
+    const bad = [
+      '{"a":',
+      '',
+      '{"a":"',
+      '{"a":"\\"}',
+      '{}}',
+      '{} {}',
+      '<html>',
+      'null',
+      '[1}',
+      `{"a":"${'x'.repeat(100)}`,
+    ];
+    for (const bytes of [...bad.map((text) => Buffer.from(text)), Buffer.from([0x7b, 0x22, 0xff, 0x22, 0x7d])]) {
+      assert.throws(() => checkAnswer(bytes), { code: 'engine_bad_response' }, JSON.stringify(bytes.toString()));
+    }
+    assert.throws(() => parseAnswer(Buffer.from('{"a":,}')), { code: 'engine_bad_response' });
   });
 });
 

@@ -84,7 +84,7 @@ describe('framing of server-sent events', () => {
   }
 
   it('gives out what was valid before a broken event of the same piece', () => {
-    const framed = new EventFramer().push(Buffer.from('data: {"a":"ü"}\n\ndata: {"b":,}\n\n'));
+    const framed = new EventFramer().push(Buffer.from('data: {"a":"ü"}\n\ndata: {"b":"}\n\n'));
     assert.equal(framed.kind === 'garbage' && framed.before.toString(), 'data: {"a":"ü"}\n\n');
   });
 
