@@ -1,11 +1,13 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import path from 'node:path';
-import { parseArgs } from 'node:util';
+import { inspect, parseArgs } from 'node:util';
 import { type BenchContext, type Benchmark, Skipped } from './bench-context.ts';
 import { BENCHMARKS } from './benchmarks.ts';
 import { describeMachine, type Machine } from './machine.ts';
 import { type Figure, isReached, renderTable } from './report.ts';
 import { seededRandom } from './statistics.ts';
+
+type Result = { figures: Figure[]; seconds: number } | { skipped: string } | { failed: string };
 
 const USAGE = `npm run bench [-- [NAME …] [options]]
 
@@ -45,7 +47,7 @@ async function main(): Promise<number> {
   const machine = describeMachine();
   printMachine(machine, seed, rounds);
   const startedAt = new Date();
-  const results: Record<string, { figures: Figure[]; seconds: number } | { skipped: string }> = {};
+  const results: Record<string, Result> = {};
   for (const benchmark of chosen) {
     results[benchmark.name] = await runOne(benchmark, {
       rounds,
@@ -66,14 +68,11 @@ async function main(): Promise<number> {
   console.log(`\nEvery value: ${path.relative(process.cwd(), file)}`);
   const missed = figures.filter((figure) => isReached(figure) === false);
   if (missed.length > 0) console.log(`Not reached here: ${missed.map(({ name }) => name).join('; ')}`);
-  // Time on somebody's machine is no reason to fail.
-  return 0;
+  // Time on somebody's machine is no reason to fail; what could not be measured is.
+  return Object.values(results).some((result) => 'failed' in result) ? 1 : 0;
 }
 
-async function runOne(
-  benchmark: Benchmark,
-  context: BenchContext,
-): Promise<{ figures: Figure[]; seconds: number } | { skipped: string }> {
+async function runOne(benchmark: Benchmark, context: BenchContext): Promise<Result> {
   const startedAt = performance.now();
   console.log(`\n${benchmark.name}: ${benchmark.summary}`);
   try {
@@ -84,9 +83,13 @@ async function runOne(
     return { figures, seconds };
   } catch (error) {
     clearProgress();
-    if (!(error instanceof Skipped)) throw error;
-    console.log(`skipped: ${error.message}`);
-    return { skipped: error.message };
+    if (error instanceof Skipped) {
+      console.log(`skipped: ${error.message}`);
+      return { skipped: error.message };
+    }
+    // The others may still be of use.
+    console.log(`failed: ${inspect(error)}`);
+    return { failed: String(error) };
   }
 }
 
