@@ -1,10 +1,10 @@
-import { randomUUID } from 'node:crypto';
 import { createServer, type Server } from 'node:http';
 import type { Socket } from 'node:net';
 import { LlameroError } from '../core/errors.ts';
 import { answerOnSocket } from './answer.ts';
 import { GatewayRequest, GatewayResponse } from './gateway-message.ts';
 import type { GatewayLimits } from './limits.ts';
+import { newRequestId } from '../core/request-id.ts';
 
 /** The server of the gateway, whose messages are its own classes. */
 export type GatewayServer = Server<typeof GatewayRequest, typeof GatewayResponse>;
@@ -52,7 +52,7 @@ export function createHttpServer(limits: GatewayLimits, handle: RequestHandler):
   });
   server.on('connect', (_request, socket) => {
     const error = new LlameroError('method_not_allowed', 'CONNECT is not supported.');
-    answerOnSocket(socket as Socket, error, randomUUID(), limits.lingerMs);
+    answerOnSocket(socket as Socket, error, newRequestId(), limits.lingerMs);
   });
   return server;
 }
@@ -70,7 +70,7 @@ export function onClientError(error: Error & { code?: string }, socket: Socket, 
     socket.destroy();
     return;
   }
-  answerOnSocket(socket, describeClientError(error.code), randomUUID(), lingerMs);
+  answerOnSocket(socket, describeClientError(error.code), newRequestId(), lingerMs);
 }
 
 /**

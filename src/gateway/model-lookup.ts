@@ -1,8 +1,8 @@
-import { randomUUID } from 'node:crypto';
 import type { ServerResponse } from 'node:http';
 import { LlameroError } from '../core/errors.ts';
 import { engineRoute } from '../core/openai/routes.ts';
 import type { GatewayBackend } from './backend.ts';
+import { newRequestId } from '../core/request-id.ts';
 
 const MODELS = engineRoute('GET /v1/models');
 
@@ -41,7 +41,7 @@ function fetchList(backend: GatewayBackend, client: ServerResponse): Promise<Buf
   return new Promise((resolve, reject) => {
     const chunks: Buffer[] = [];
     const exchange = backend.exchange(
-      { id: randomUUID(), route: MODELS, query: '', body: null, stream: false, timeoutMs: null },
+      { id: newRequestId(), route: MODELS, query: '', body: null, stream: false, timeoutMs: null },
       {
         onHead: () => {},
         onData: (chunk) => chunks.push(chunk) > 0,

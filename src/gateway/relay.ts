@@ -9,7 +9,7 @@ import type { GatewayRequest, GatewayResponse } from './gateway-message.ts';
 import type { GatewayLimits } from './limits.ts';
 import { checkBody, checkContentHeaders } from './request-body.ts';
 import { contentLengthOf, timeoutOf, traceHeaders } from './request-headers.ts';
-import { PACE_MS, type PacedStream, type StreamPacer } from './stream-pacer.ts';
+import { PACE_MS, PACED_FROM_RUNNING, type PacedStream, type StreamPacer } from './stream-pacer.ts';
 
 /** What all relays of one gateway share. */
 export interface RelayContext {
@@ -186,7 +186,8 @@ export class Relay implements ResponseSink, KeptAnswer, PacedStream {
     if (this.#stream) {
       this.#quietTicks = 0;
       const now = performance.now();
-      if (now - this.#lastDataAt < PACE_MS && !this.#isPaced) {
+      const isFast = now - this.#lastDataAt < PACE_MS && this.#context.running >= PACED_FROM_RUNNING;
+      if (isFast && !this.#isPaced) {
         this.#isPaced = true;
         this.#context.pacer.rest(this);
       }

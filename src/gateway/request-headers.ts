@@ -1,5 +1,5 @@
-import { randomUUID } from 'node:crypto';
 import { LlameroError } from '../core/errors.ts';
+import { newRequestId } from '../core/request-id.ts';
 
 /** Reading of the few request headers that mean something to the gateway itself. Pure, except for a new request id. */
 
@@ -9,7 +9,7 @@ const LONGEST_TIMEOUT_MS = 2_147_483_647;
 
 /** The caller's `X-Request-Id` if it is 1 to 128 visible ASCII characters, else a new one. */
 export function requestIdOf(header: string | string[] | undefined): string {
-  return typeof header === 'string' && SANE_REQUEST_ID.test(header) ? header : randomUUID();
+  return typeof header === 'string' && SANE_REQUEST_ID.test(header) ? header : newRequestId();
 }
 
 /** `traceparent` as the W3C Trace Context defines it, if it is well-formed; a malformed one is not passed on. */

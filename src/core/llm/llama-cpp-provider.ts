@@ -1,4 +1,3 @@
-import { randomUUID } from 'node:crypto';
 import { z } from 'zod';
 import { type Config, type ConfigInput, parseConfig } from '../config.ts';
 import { AttachedEngine } from '../engine/attached-engine.ts';
@@ -40,6 +39,7 @@ import {
   type RerankOptions,
 } from './generate-options.ts';
 import type { PreparationProgress, PreparedEngine } from './prepare-launch.ts';
+import { newRequestId } from '../request-id.ts';
 
 /** What the provider is doing, for display. */
 export interface ProviderStatus extends EngineStatus {
@@ -303,7 +303,7 @@ export class LlamaCppProvider {
   #request(route: string, body: Record<string, unknown>, stream: boolean, options: CallOptions): PipelineRequest {
     checkHazards(body);
     return {
-      id: randomUUID(),
+      id: newRequestId(),
       route: engineRoute(route),
       query: '',
       body: Buffer.from(JSON.stringify(body)),
