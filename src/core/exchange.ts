@@ -51,9 +51,7 @@ export interface ResponseSink {
 
 /** The running request, in the hand of its caller. */
 export interface Exchange {
-  /** Read no more of the answer for now; what the connection holds already may still come. */
-  pause(): void;
-  /** Go on after {@link pause}, or after `onData` returned false. */
+  /** Go on after `onData` returned false. */
   resume(): void;
   /**
    * The caller is gone, or wants no more: the upstream connection is closed, so the engine frees its slot.

@@ -84,10 +84,6 @@ export class RunningExchange implements Exchange, SlotWaiter, Dispatcher.Dispatc
     this.#toEngine();
   }
 
-  pause(): void {
-    this.#controller?.pause();
-  }
-
   resume(): void {
     this.#controller?.resume();
   }

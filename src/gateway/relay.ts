@@ -9,7 +9,7 @@ import type { GatewayRequest, GatewayResponse } from './gateway-message.ts';
 import type { GatewayLimits } from './limits.ts';
 import { checkBody, checkContentHeaders } from './request-body.ts';
 import { contentLengthOf, timeoutOf, traceHeaders } from './request-headers.ts';
-import { PACE_MS, PACED_FROM_RUNNING, type PacedStream, type StreamPacer } from './stream-pacer.ts';
+import { PACE_MS, type PacedStream, type StreamPacer } from './stream-pacer.ts';
 
 /** What all relays of one gateway share. */
 export interface RelayContext {
@@ -36,6 +36,8 @@ export interface RelayContext {
   onIdle: (() => void) | null;
 }
 
+/** A fast stream holds back so many bytes at most; a stream of long events has nothing to gain. */
+const MOST_HELD_BYTES = 16_384;
 const HEARTBEAT = Buffer.from(': heartbeat\n\n');
 /** A stream that was silent at so many looks in a row gets a heartbeat. */
 const QUIET_TICKS = 3;
@@ -61,7 +63,9 @@ export class Relay implements ResponseSink, KeptAnswer, PacedStream {
   #ended = false;
   #quietTicks = 0;
   #lastDataAt = 0;
-  #isPaced = false;
+  /** Events of a fast stream that wait to be written together. */
+  #held: Buffer[] = [];
+  #heldBytes = 0;
   #stalledTicks = 0;
 
   constructor(
@@ -148,13 +152,9 @@ export class Relay implements ResponseSink, KeptAnswer, PacedStream {
     this.#exchange?.cancel();
   }
 
-  rest(): void {
-    if (!this.#ended) this.#exchange?.pause();
-  }
-
-  goOn(): void {
-    this.#isPaced = false;
-    if (!this.#ended && !this.#response.writableNeedDrain) this.#exchange?.resume();
+  flush(): void {
+    // Who does not take what was written before is not given more; the exchange is paused then.
+    if (!this.#ended && this.#heldBytes > 0) this.#response.write(this.#takeHeld());
   }
 
   /** The client reads again. */
@@ -186,13 +186,9 @@ export class Relay implements ResponseSink, KeptAnswer, PacedStream {
     if (this.#stream) {
       this.#quietTicks = 0;
       const now = performance.now();
-      const isFast = now - this.#lastDataAt < PACE_MS && this.#context.running >= PACED_FROM_RUNNING;
-      if (isFast && !this.#isPaced) {
-        this.#isPaced = true;
-        this.#context.pacer.rest(this);
-      }
+      const isFast = now - this.#lastDataAt < PACE_MS;
       this.#lastDataAt = now;
-      return this.#response.write(chunk);
+      return isFast ? this.#hold(chunk) : this.#response.write(chunk);
     }
     const head = this.#head;
     if (head === null) return true;
@@ -211,14 +207,15 @@ export class Relay implements ResponseSink, KeptAnswer, PacedStream {
   onEnd(): void {
     if (this.#ended) return;
     this.#settle();
-    this.#response.end();
+    if (this.#heldBytes > 0) this.#response.end(this.#takeHeld());
+    else this.#response.end();
   }
 
   onError(error: LlameroError): void {
     if (this.#ended) return;
     if (this.#response.headersSent) {
       this.#settle();
-      this.#response.end(streamErrorEvent(this.#route.dialect, error));
+      this.#response.end(Buffer.concat([...this.#held, streamErrorEvent(this.#route.dialect, error)]));
     } else {
       this.#fail(error);
     }
@@ -230,6 +227,22 @@ export class Relay implements ResponseSink, KeptAnswer, PacedStream {
     const isStream = this.#stream && this.#response.headersSent;
     if (this.#ended || this.#response.writableNeedDrain) this.#tickStalled();
     else if (isStream) this.#tickQuiet();
+  }
+
+  /** @returns false when the client has not taken what was written before. */
+  #hold(chunk: Buffer): boolean {
+    if (this.#heldBytes === 0) this.#context.pacer.wait(this);
+    this.#held.push(chunk);
+    this.#heldBytes += chunk.length;
+    if (this.#heldBytes > MOST_HELD_BYTES) this.#response.write(this.#takeHeld());
+    return !this.#response.writableNeedDrain;
+  }
+
+  #takeHeld(): Buffer {
+    const held = this.#held.length === 1 && this.#held[0] !== undefined ? this.#held[0] : Buffer.concat(this.#held);
+    this.#held = [];
+    this.#heldBytes = 0;
+    return held;
   }
 
   /** The answer, or as much of it as there is, waits for its client. */

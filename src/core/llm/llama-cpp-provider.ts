@@ -282,7 +282,7 @@ export class LlamaCppProvider {
   exchange(request: PipelineRequest, sink: ResponseSink): Exchange {
     if (this.#stopped === null) return this.#pipeline.send(request, sink);
     sink.onError(new LlameroError('engine_unavailable', 'llamero is shutting down.'));
-    return { pause: () => undefined, resume: () => undefined, cancel: () => undefined };
+    return { resume: () => undefined, cancel: () => undefined };
   }
 
   async #call(route: string, body: Record<string, unknown>, options: CallOptions): Promise<unknown> {

@@ -6,7 +6,6 @@ import type { GatewayBackend } from '../backend.ts';
 export class SeenExchange implements Exchange {
   readonly request: PipelineRequest;
   readonly sink: ResponseSink;
-  pauses = 0;
   resumes = 0;
   cancelledWith: LlameroError | undefined;
   readonly #onCancel = Promise.withResolvers<LlameroError>();
@@ -26,10 +25,6 @@ export class SeenExchange implements Exchange {
   /** Resolves at the next resume. */
   resumed(): Promise<void> {
     return new Promise((resolve) => this.#onResume.push(resolve));
-  }
-
-  pause(): void {
-    this.pauses += 1;
   }
 
   resume(): void {
