@@ -12,6 +12,8 @@ import { processStartTime } from './process-identity.ts';
 const OWNER_FILE = 'owner.json';
 /** `sun_path` of a UNIX socket address holds 104 bytes on macOS and 108 on Linux, the closing NUL included. */
 const MAX_SOCKET_PATH_BYTES = 103;
+/** Tries to make the root while others remove it. */
+const ROOT_ATTEMPTS = 20;
 
 interface OwnerRecord {
   readonly ownerPid: number;
@@ -102,28 +104,36 @@ async function usableRoot(env: NodeJS.ProcessEnv): Promise<string> {
 
 /** Makes the root and checks that nobody else can put anything into it. @returns what is wrong, or null. */
 async function prepareRoot(root: string): Promise<string | null> {
-  try {
-    await mkdir(root, { recursive: true, mode: 0o700 });
-    const facts = await lstat(root);
-    if (!facts.isDirectory()) return 'its place is taken by a file';
-    const user = process.getuid?.();
-    if (user === undefined) return null;
-    if (facts.uid !== user) return 'its place belongs to another user';
-    if ((facts.mode & 0o077) !== 0) await chmod(root, 0o700);
-    return null;
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code ?? String(error);
+  for (let attempt = 1; ; attempt++) {
+    try {
+      await mkdir(root, { recursive: true, mode: 0o700 });
+      return await problemOf(root);
+    } catch (error) {
+      const { code } = error as NodeJS.ErrnoException;
+      // Another llamero, whose last engine ended, may remove the empty root between our steps.
+      if (code !== 'ENOENT' || attempt === ROOT_ATTEMPTS) return code ?? String(error);
+    }
   }
 }
 
+async function problemOf(root: string): Promise<string | null> {
+  const facts = await lstat(root);
+  if (!facts.isDirectory()) return 'its place is taken by a file';
+  const user = process.getuid?.();
+  if (user === undefined) return null;
+  if (facts.uid !== user) return 'its place belongs to another user';
+  if ((facts.mode & 0o077) !== 0) await chmod(root, 0o700);
+  return null;
+}
+
 async function makeInside(root: string): Promise<string> {
-  for (;;) {
+  for (let attempt = 1; ; attempt++) {
     try {
+      await mkdir(root, { recursive: true, mode: 0o700 });
       return await mkdtemp(path.join(root, 'engine-'));
     } catch (error) {
-      // Another llamero may remove the empty root between our two steps.
-      if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
-      await mkdir(root, { recursive: true, mode: 0o700 });
+      // As above: the root may go between our steps.
+      if ((error as NodeJS.ErrnoException).code !== 'ENOENT' || attempt === ROOT_ATTEMPTS) throw error;
     }
   }
 }
