@@ -188,7 +188,8 @@ export class Relay implements ResponseSink, KeptAnswer, PacedStream {
       const now = performance.now();
       const isFast = now - this.#lastDataAt < PACE_MS;
       this.#lastDataAt = now;
-      return isFast ? this.#hold(chunk) : this.#response.write(chunk);
+      // What waits already goes first, however late the pacer is.
+      return isFast || this.#heldBytes > 0 ? this.#hold(chunk) : this.#response.write(chunk);
     }
     const head = this.#head;
     if (head === null) return true;

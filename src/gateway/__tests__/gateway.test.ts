@@ -263,6 +263,24 @@ describe('the gateway', { timeout: 30_000 }, () => {
 });
 
 describe('streams', { timeout: 30_000 }, () => {
+  it('keeps the order of events, however they are paced', async () => {
+    const backend = new ScriptedBackend(hold);
+    await using served = await serve(backend);
+    const arriving = backend.next();
+    const answering = served.post(CHAT, STREAM);
+    const { sink } = await arriving;
+    sink.onHead({ status: 200, contentType: 'text/event-stream', queueMs: 0, engineMs: 0 });
+    const events = Array.from({ length: 200 }, (_, index) => `data: {"number":${index}}\n\n`);
+    for (const [index, event] of events.entries()) {
+      sink.onData(Buffer.from(event));
+      // Together, apart, and so that the pacer comes late: the event loop is held up for longer than a pace.
+      if (index % 7 === 3) await new Promise(setImmediate);
+      if (index % 50 === 20) for (const until = performance.now() + 15; performance.now() < until;);
+    }
+    sink.onEnd();
+    assert.equal(await (await answering).text(), events.join(''));
+  });
+
   it('relays events as they come', async () => {
     const backend = new ScriptedBackend(hold);
     await using served = await serve(backend);
