@@ -58,11 +58,21 @@ const engine = z.strictObject({
     .prefault({}),
 });
 
-const pool = z.strictObject({
-  requestsPerMinute: z.number().int().min(1).nullable().optional(),
-  requestsPerHour: z.number().int().min(1).nullable().optional(),
-  tokensPerMinute: z.number().int().min(1).nullable().optional(),
-});
+const limit = (description: string) => z.number().int().min(1).nullable().describe(`${description}; null: no limit`);
+const limits = {
+  requestsPerMinute: limit('Requests of one client per minute'),
+  requestsPerHour: limit('Requests of one client per hour'),
+  tokensPerMinute: limit('Prompt and completion tokens of one client per minute'),
+  tokensPerDay: limit('Prompt and completion tokens of one client per day'),
+  maxConcurrent: limit('Requests of one client in flight at once, waiting ones included'),
+};
+const pool = z.strictObject(limits).partial();
+const share = (description: string) =>
+  z
+    .number()
+    .min(0)
+    .max(0.9)
+    .describe(`Least part of the engine that ${description} get while they have requests waiting`);
 
 const gateway = z.strictObject({
   host: z.string().min(1).default('127.0.0.1').describe('Address to listen on'),
@@ -127,8 +137,11 @@ export const configSchema = z.strictObject({
   timeouts: z
     .strictObject({
       queue: positiveMilliseconds('Waiting for a slot or for the engine to become ready').default(30_000),
-      firstToken: positiveMilliseconds('From sending a request to the first byte of the answer').default(60_000),
-      idle: positiveMilliseconds('Silence within a stream').default(30_000),
+      connect: positiveMilliseconds('Reaching the engine').default(5_000),
+      firstToken: positiveMilliseconds('Silence before the first token; progress of the prompt counts as life').default(
+        60_000,
+      ),
+      idle: positiveMilliseconds('Silence between tokens').default(30_000),
       total: positiveMilliseconds('A whole stream; null: no limit').nullable().default(null),
     })
     .prefault({}),
@@ -140,15 +153,51 @@ export const configSchema = z.strictObject({
     .describe("MB for llamero's own process; new requests are refused near it"),
   rateLimit: z
     .strictObject({
-      requestsPerMinute: z.number().int().min(1).nullable().default(60),
-      requestsPerHour: z.number().int().min(1).nullable().default(1000),
-      tokensPerMinute: z.number().int().min(1).nullable().default(null),
+      requestsPerMinute: limits.requestsPerMinute.default(60),
+      requestsPerHour: limits.requestsPerHour.default(1000),
+      tokensPerMinute: limits.tokensPerMinute.default(null),
+      tokensPerDay: limits.tokensPerDay.default(null),
+      maxConcurrent: limits.maxConcurrent.default(null),
+      maxClients: z
+        .number()
+        .int()
+        .min(1)
+        .max(10_000_000)
+        .default(10_000)
+        .describe('Clients whose state is kept at once; the least recently seen goes first'),
+      store: z
+        .url({ protocol: /^(redis|rediss|valkey|valkeys)$/ })
+        .nullable()
+        .default(null)
+        .describe('Valkey or Redis that several gateways share their limits in; null: in memory'),
+      storeFailure: z
+        .enum(['allow', 'refuse'])
+        .default('allow')
+        .describe('What happens to requests while the store cannot be reached'),
       pools: z
         .strictObject({
           user: pool.prefault({}),
           session: pool.prefault({}),
           ip: pool.prefault({}),
           anonymous: pool.prefault({}),
+        })
+        .prefault({}),
+    })
+    .prefault({}),
+  fairness: z
+    .strictObject({
+      promptTokenWeight: z.number().min(0).max(100).default(1).describe('Service that one prompt token counts'),
+      generatedTokenWeight: z.number().min(0).max(100).default(2).describe('Service that one generated token counts'),
+      cachedTokenWeight: z
+        .number()
+        .min(0)
+        .max(100)
+        .default(0.1)
+        .describe('Service that one prompt token counts which was found in the cache'),
+      minimumShare: z
+        .strictObject({
+          default: share('requests of class default').default(0.2),
+          batch: share('requests of class batch').default(0.05),
         })
         .prefault({}),
     })

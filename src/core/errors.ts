@@ -53,6 +53,12 @@ export const ERROR_CODES = {
   engine_starting: define(503, 'engine_error', true, 'The engine was not ready within the time a request may wait.'),
   engine_unavailable: define(503, 'engine_error', true, 'There is no working engine; the message names the cause.'),
   circuit_open: define(503, 'engine_error', true, 'The engine failed too often; requests are held off for a while.'),
+  poisonous_request: define(
+    422,
+    'invalid_request_error',
+    false,
+    'This request ended the engine more than once and is refused for a while.',
+  ),
   engine_error: define(502, 'engine_error', true, 'The engine failed while it worked on the request.'),
   engine_bad_response: define(502, 'engine_error', true, 'The engine answered something that is not a valid answer.'),
   stream_interrupted: define(502, 'engine_error', true, 'The engine was lost in the middle of a stream.'),

@@ -30,9 +30,14 @@ export type ExitCauseName =
   | 'not_executable'
   | 'not_prepared'
   | 'startup_timeout'
+  | 'hung'
+  | 'memory_limit'
   | 'unreachable'
   | 'signal'
   | 'exit';
+
+/** State of a circuit breaker. */
+export type CircuitStateName = 'closed' | 'open' | 'half-open';
 
 /** How a request ended. Every request ends in exactly one outcome. */
 export type RequestOutcome = 'completed' | 'failed' | 'cancelled';
@@ -56,8 +61,22 @@ export interface LlameroEvents {
   ];
   /** A request failed, or was cancelled (`error.code === 'cancelled'`). */
   error: [{ id: string; route: string; stream: boolean; error: LlameroError; totalMs: number }];
-  /** A request was refused because of a limit of its client. */
+  /** A request was refused because of a limit of its client. `client` is a hash that differs from run to run, never an address or a name. */
   'rate-limit': [{ id: string; pool: string; client: string; limit: string; retryAfterMs: number }];
+  /** The store of the rate limits cannot be reached (`ok: false`), or can be again. */
+  'rate-limit-store': [{ ok: boolean; message: string }];
+  /** A request is sent once more, after `delayMs`; `attempt` counts from 1. */
+  retry: [{ id: string; route: string; attempt: number; delayMs: number; reason: string }];
+  /** The circuit breaker of the engine changed its state. */
+  circuit: [{ from: CircuitStateName; to: CircuitStateName; cause: string | null }];
+  /** A request was in flight when the engine died, `strikes` times by now; at two it is refused from then on. */
+  'request-suspect': [{ id: string; route: string; strikes: number; refused: boolean }];
+  /** An engine gave no sign of life for `silentMs` while it had work, and is replaced. */
+  'engine-hang': [{ generation: number; silentMs: number; evidence: string }];
+  /** An engine is drained and replaced, or llamero holds back admission, because memory runs out (`ok: false`); or no more. */
+  memory: [
+    { of: 'llamero' | 'engine' | 'machine'; ok: boolean; usedBytes: number; limitBytes: number; message: string },
+  ];
   /** A process is about to be started. */
   'engine-start': [{ generation: number; command: string; args: readonly string[] }];
   /** The engine answered `/health` and `/props`: requests may flow. `startMs` counts from spawn. */

@@ -1,3 +1,4 @@
+import type { Client } from './admission/client.ts';
 import type { LlameroError } from './errors.ts';
 import type { EngineRoute } from './openai/routes.ts';
 
@@ -11,6 +12,8 @@ export interface PipelineRequest {
   /** Unique per request; in every event and, as `x-request-id`, in the answer. */
   readonly id: string;
   readonly route: EngineRoute;
+  /** Who sends it; default: somebody anonymous. */
+  readonly client?: Client;
   /** Query of the request with its question mark, or empty. */
   readonly query: string;
   /** Body as it goes to the engine, byte for byte; null for GET. */

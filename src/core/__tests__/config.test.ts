@@ -14,7 +14,7 @@ describe('the configuration', () => {
     });
     assert.deepEqual(config.circuitBreaker, { failureThreshold: 5, resetTimeout: 30_000, halfOpenRequests: 2 });
     assert.deepEqual(config.cleanup, { interval: 300_000, maxAge: 600_000 });
-    assert.deepEqual(config.timeouts, { queue: 30_000, firstToken: 60_000, idle: 30_000, total: null });
+    assert.deepEqual(config.timeouts, { queue: 30_000, connect: 5_000, firstToken: 60_000, idle: 30_000, total: null });
     assert.deepEqual(
       [config.maxConcurrentRequests, config.maxQueue, config.requestTimeout, config.memoryLimit],
       [10, 100, 60_000, 2048],
