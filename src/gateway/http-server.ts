@@ -14,7 +14,9 @@ export type RequestHandler = (request: GatewayRequest, response: GatewayResponse
 
 /** The newest response of a connection, to tell whether an answer may still be written on the bare socket. */
 const NEWEST = Symbol('newest response');
-type TrackedSocket = Socket & { [NEWEST]?: GatewayResponse };
+/** The responses that wait for their turn on a connection, oldest first; only where requests were pipelined. */
+const QUEUED = Symbol('queued responses');
+type TrackedSocket = Socket & { [NEWEST]?: GatewayResponse; [QUEUED]?: GatewayResponse[] };
 
 /**
  * A node:http server with strict parsing and all limits set. Whatever goes wrong below HTTP (bad framing, headers too
@@ -98,5 +100,26 @@ function describeClientError(code: string | undefined): LlameroError {
 }
 
 function track(response: GatewayResponse): void {
-  (response.req.socket as TrackedSocket)[NEWEST] = response;
+  const socket = response.req.socket as TrackedSocket;
+  socket[NEWEST] = response;
+  // Node gives a response its socket when all before it are finished.
+  if (response.socket === null) queue(socket, response);
+}
+
+/** Node 22 tells a response that its connection is gone only when it was its turn; the others are told here. */
+function queue(socket: TrackedSocket, response: GatewayResponse): void {
+  if (socket[QUEUED] === undefined) {
+    socket[QUEUED] = [];
+    socket.once('close', closeQueued);
+  }
+  socket[QUEUED].push(response);
+  response.once('socket', leaveQueue);
+}
+
+function leaveQueue(this: GatewayResponse): void {
+  (this.req.socket as TrackedSocket)[QUEUED]?.shift();
+}
+
+function closeQueued(this: TrackedSocket): void {
+  for (const response of this[QUEUED] ?? []) response.relay?.close();
 }
