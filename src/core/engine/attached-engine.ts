@@ -1,10 +1,13 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Pool } from 'undici';
 import { LlameroError, toLlameroError } from '../errors.ts';
-import type { EngineStateName, LlameroEmitter } from '../events.ts';
+import type { EngineStateName, ExitCauseName, LlameroEmitter } from '../events.ts';
 import { openConnections } from './connections.ts';
 import type { EngineEndpoint, EngineStatus, ReadyEngine } from './engine-endpoint.ts';
-import { probeFacts, probeHealth, type ProbeTarget } from './probe.ts';
+import type { ExitCause } from './exit-cause.ts';
+import { probeFacts, probeHealth, probeSlots, type ProbeTarget } from './probe.ts';
+import { hungCause, lossBy } from './unavailable.ts';
+import { takeVitalSigns, type VitalSigns } from './vital-signs.ts';
 
 const FIRST_PROBE_PAUSE_MS = 50;
 const LONGEST_PROBE_PAUSE_MS = 2000;
@@ -31,6 +34,8 @@ export class AttachedEngine implements EngineEndpoint {
   #readySince: number | null = null;
   #startMs: number | null = null;
   #losses = 0;
+  /** The latest generation that was given up for its silence. */
+  #hung: { readonly generation: number; readonly cause: ExitCause } | null = null;
   #problem = 'it has not been asked yet';
   #probing: { readonly abort: AbortController; readonly done: Promise<void> } | null = null;
   /** Resolves at the next readiness; replaced after each loss. */
@@ -67,15 +72,41 @@ export class AttachedEngine implements EngineEndpoint {
 
   suspect(generation: number): void {
     if (generation !== this.#generation || this.#ready === null) return;
+    this.#problem = 'a connection to it broke';
+    this.#lose('unreachable', 'The llama-server stopped answering.');
+  }
+
+  async vitalSigns(generation: number, limitMs: number): Promise<VitalSigns | null> {
+    const ready = this.#ready;
+    return ready?.generation === generation ? takeVitalSigns(ready, null, limitMs) : null;
+  }
+
+  replaceHung(generation: number, silentMs: number, evidence: string): void {
+    if (generation !== this.#generation || this.#ready === null) return;
+    const cause = hungCause(silentMs, 'given up');
+    this.#hung = { generation, cause };
+    this.#problem = 'it gives no sign of life';
+    this.#options.events.publish('engine-hang', { generation, silentMs, evidence });
+    const old = this.#connections;
+    this.#connections = null;
+    this.#lose('hung', cause.message);
+    void old?.then((pool) => pool.destroy(lossBy(cause)));
+  }
+
+  replace(): void {
+    // Its process is somebody else's, and so is its memory.
+  }
+
+  #lose(cause: ExitCauseName, message: string): void {
+    const generation = this.#generation;
     this.#losses += 1;
     this.#ready = null;
     this.#readySince = null;
     this.#arrival = Promise.withResolvers();
-    this.#problem = 'a connection to it broke';
     this.#options.events.publish('engine-exit', {
       generation,
-      cause: 'unreachable',
-      message: 'The llama-server stopped answering.',
+      cause,
+      message,
       code: null,
       signal: null,
       expected: false,
@@ -86,6 +117,7 @@ export class AttachedEngine implements EngineEndpoint {
   }
 
   async explainLoss(generation: number): Promise<LlameroError> {
+    if (this.#hung?.generation === generation) return lossBy(this.#hung.cause);
     const error = new LlameroError('engine_error', 'The connection to the llama-server broke.', {
       details: { cause: 'unreachable' },
     });
@@ -167,6 +199,11 @@ export class AttachedEngine implements EngineEndpoint {
     const health = await probeHealth(target, signal);
     this.#problem = health === 'loading' ? 'it is loading its model' : 'it does not answer';
     if (health !== 'ready') return false;
+    // `/health` of a hung llama-server says 200; after a hang it has to show that it works as well.
+    if (this.#hung?.generation === this.#generation - 1 && !(await probeSlots(target, signal))) {
+      this.#problem = 'it does not answer /slots';
+      return false;
+    }
     try {
       const facts = await probeFacts(target, signal);
       this.#arrive({ ...target, facts }, performance.now() - startedAt);

@@ -1,6 +1,8 @@
 import type { Dispatcher } from 'undici';
 import type { LlameroError } from '../errors.ts';
 import type { EngineStateName } from '../events.ts';
+import type { PlannedCauseName } from './lifecycle.ts';
+import type { VitalSigns } from './vital-signs.ts';
 
 /** What `/props` of a ready llama-server says of itself. */
 export interface EngineFacts {
@@ -54,6 +56,24 @@ export interface EngineEndpoint {
   suspect(generation: number): void;
   /** Why requests to this generation broke: waits shortly for the exit of the process to tell more than its socket does. */
   explainLoss(generation: number): Promise<LlameroError>;
+  /** Looks whether that generation lives; see `takeVitalSigns`. null when it is no longer there. */
+  vitalSigns(generation: number, limitMs: number): Promise<VitalSigns | null>;
+  /**
+   * That generation gives no sign of life: it is ended at once and counts as crashed with cause `hung`. Its connections are
+   * destroyed, so its requests see a loss. An engine that somebody else runs cannot be ended; it is used again when it
+   * answers `/health` and `/slots`. Nothing happens when the generation is gone, or being stopped anyway.
+   * @param silentMs how long it has been silent.
+   * @param evidence what speaks for it, for the log.
+   */
+  replaceHung(generation: number, silentMs: number, evidence: string): void;
+  /**
+   * Replaces a working engine: it takes no new requests from now on (`current()` is null, `ready()` waits for the fresh one),
+   * ends when `drained` resolves, and a fresh one is started. Not a crash. Nothing bounds the drain but the deadlines of the
+   * requests themselves: no stream is cut for it. Nothing happens unless that generation is ready, nor with an engine that
+   * somebody else runs.
+   * @param drained resolves when no request is left on that generation.
+   */
+  replace(generation: number, cause: PlannedCauseName, drained: Promise<void>): void;
   status(): EngineStatus;
   start(): Promise<void>;
   /** Lets the running requests be and takes no new ones; a crash is not followed by a restart any more. */

@@ -10,7 +10,9 @@ import { type EngineAddress, type EngineModel, engineArguments } from './engine-
 import type { EngineFacts, ReadyEngine } from './engine-endpoint.ts';
 import { EngineProcess, type EngineProcessEnd } from './engine-process.ts';
 import { createRuntimeDirectory, type RuntimeDirectory } from './runtime-directory.ts';
+import type { ProbeTarget } from './probe.ts';
 import { waitUntilVerified } from './startup.ts';
+import { takeVitalSigns, type VitalSigns } from './vital-signs.ts';
 
 /** From SIGTERM to SIGKILL. Its connections are closed before, so an engine in order needs some 20 ms. */
 const TERMINATE_MS = 2000;
@@ -89,9 +91,13 @@ export class EngineRun {
     }
   }
 
+  get #target(): ProbeTarget {
+    return { dispatcher: this.#pool, headers: this.#headers };
+  }
+
   /** Waits until the engine is loaded and has told its facts; see `waitUntilVerified`. */
   verified(stallMs: number, signal: AbortSignal): Promise<EngineFacts> {
-    return waitUntilVerified({ dispatcher: this.#pool, headers: this.#headers }, this.process, stallMs, signal);
+    return waitUntilVerified(this.#target, this.process, stallMs, signal);
   }
 
   /** This run as requests use it. */
@@ -109,6 +115,17 @@ export class EngineRun {
     const killTimer = setTimeout(() => this.process.kill('SIGKILL'), TERMINATE_MS);
     await this.ended;
     clearTimeout(killTimer);
+  }
+
+  /** Ends a process that does not hear: connections are destroyed and SIGKILL is sent at once. */
+  async kill(reason: LlameroError): Promise<void> {
+    this.process.kill('SIGKILL');
+    await this.#pool.destroy(reason);
+  }
+
+  /** Whether it lives; see `takeVitalSigns`. */
+  vitalSigns(limitMs: number): Promise<VitalSigns> {
+    return takeVitalSigns(this.#target, this.process.pid ?? null, limitMs);
   }
 
   /** Removes what is left once the process has ended. */

@@ -18,14 +18,22 @@ interface Common {
   readonly slow: boolean;
 }
 
+/** What follows the end that was asked for: nothing, or a fresh engine in place of this one, for that cause. */
+export type AfterDrain = { readonly type: 'stopped' } | { readonly type: 'replaced'; readonly cause: PlannedCauseName };
+
+/** Why a working engine is replaced on purpose. */
+export type PlannedCauseName = 'memory_limit';
+
 /** The state of an engine; each carries only its own data. */
 export type EngineState =
   | (Common & { readonly name: 'stopped' })
   | (Common & { readonly name: 'starting' })
   | (Common & { readonly name: 'ready'; readonly since: number })
-  | (Common & { readonly name: 'draining'; readonly since: number })
-  | (Common & { readonly name: 'stopping' })
-  | (Common & { readonly name: 'crashed'; readonly cause: ExitCause })
+  /** Its requests finish, new ones are not taken. */
+  | (Common & { readonly name: 'draining'; readonly since: number; readonly next: AfterDrain })
+  | (Common & { readonly name: 'stopping'; readonly next: AfterDrain })
+  /** `ended` is false while the process of a hung engine is still being killed. */
+  | (Common & { readonly name: 'crashed'; readonly cause: ExitCause; readonly ended: boolean })
   | (Common & { readonly name: 'backing-off'; readonly cause: ExitCause; readonly delayMs: number })
   | (Common & { readonly name: 'failed'; readonly cause: ExitCause; readonly retryDelayMs: number | null });
 
@@ -34,6 +42,12 @@ export type EngineEvent =
   | { readonly type: 'start' }
   | { readonly type: 'ready'; readonly generation: number; readonly at: number }
   | { readonly type: 'exited'; readonly generation: number; readonly at: number; readonly cause: ExitCause }
+  /** It gives no sign of life and has to be killed. */
+  | { readonly type: 'hung'; readonly generation: number; readonly at: number; readonly cause: ExitCause }
+  /** Put a fresh one in its place, once the running requests have finished. */
+  | { readonly type: 'replace'; readonly generation: number; readonly cause: PlannedCauseName }
+  /** No request is left on an engine that is being replaced. */
+  | { readonly type: 'drained'; readonly generation: number }
   /** The remains of a crashed process are cleared away. */
   | { readonly type: 'cleared'; readonly generation: number; readonly random: number }
   /** The delay of `backing-off` or of the slow retry of `failed` is over. */
@@ -52,7 +66,9 @@ export type EngineEffect =
   | { readonly type: 'delay'; readonly delayMs: number }
   | { readonly type: 'cancel-delay' }
   /** SIGTERM, then SIGKILL to the process group. */
-  | { readonly type: 'terminate' };
+  | { readonly type: 'terminate' }
+  /** SIGKILL at once: a stopped process hears nothing else. */
+  | { readonly type: 'kill' };
 
 /** When and how often a crashed engine is started again; names as in the configuration. */
 export interface RestartPolicy {
@@ -89,12 +105,22 @@ export function transition(state: EngineState, event: EngineEvent, policy: Resta
         : unchanged(state);
     case 'exited':
       return exited(state, event.at, event.cause, policy);
+    case 'hung':
+      return hung(state, event.at, event.cause, policy);
+    case 'replace':
+      return state.name === 'ready'
+        ? { state: { ...state, name: 'draining', next: { type: 'replaced', cause: event.cause } }, effects: [] }
+        : unchanged(state);
+    case 'drained':
+      return state.name === 'draining' && state.next.type === 'replaced'
+        ? { state: { ...common(state), name: 'stopping', next: state.next }, effects: [{ type: 'terminate' }] }
+        : unchanged(state);
     case 'cleared':
       return state.name === 'crashed' ? afterCrash(state, event.random, policy) : unchanged(state);
     case 'delay-over':
       return state.name === 'backing-off' || state.name === 'failed' ? spawnNext(state, []) : unchanged(state);
     case 'drain':
-      return state.name === 'ready' ? { state: { ...state, name: 'draining' }, effects: [] } : unchanged(state);
+      return drain(state);
     case 'stop':
       return stop(state);
   }
@@ -119,15 +145,38 @@ function start(state: EngineState): Transition {
 }
 
 function exited(state: EngineState, at: number, cause: ExitCause, policy: RestartPolicy): Transition {
+  if (state.name === 'crashed' && !state.ended) {
+    return { state: { ...state, ended: true }, effects: [{ type: 'clear' }] };
+  }
   if (!ALIVE.has(state.name)) return unchanged(state);
-  if (state.name === 'stopping' || state.name === 'draining')
+  if (state.name === 'stopping') {
+    if (state.next.type === 'replaced') return spawnNext(state, []);
     return { state: { ...common(state), name: 'stopped' }, effects: [] };
-  const livedThroughWindow = state.name === 'ready' && at - state.since >= policy.window;
+  }
+  if (state.name === 'draining' && state.next.type === 'stopped')
+    return { state: { ...common(state), name: 'stopped' }, effects: [] };
+  return { state: crashed(state, at, cause, true, policy), effects: [{ type: 'clear' }] };
+}
+
+/** Only an engine that was ready can hang; a start that stands still has a limit of its own, and a stop ends in SIGKILL anyway. */
+function hung(state: EngineState, at: number, cause: ExitCause, policy: RestartPolicy): Transition {
+  if (state.name === 'draining' && state.next.type === 'stopped')
+    return { state: { ...common(state), name: 'stopping', next: state.next }, effects: [{ type: 'kill' }] };
+  if (state.name !== 'ready' && state.name !== 'draining') return unchanged(state);
+  return { state: crashed(state, at, cause, false, policy), effects: [{ type: 'kill' }] };
+}
+
+function crashed(state: EngineState, at: number, cause: ExitCause, ended: boolean, policy: RestartPolicy): EngineState {
+  const livedThroughWindow = 'since' in state && at - state.since >= policy.window;
   const crashes = livedThroughWindow ? [at] : [...state.crashes.filter((time) => at - time < policy.window), at];
-  return {
-    state: { generation: state.generation, crashes, slow: state.slow && !livedThroughWindow, name: 'crashed', cause },
-    effects: [{ type: 'clear' }],
-  };
+  const slow = state.slow && !livedThroughWindow;
+  return { generation: state.generation, crashes, slow, name: 'crashed', cause, ended };
+}
+
+function drain(state: EngineState): Transition {
+  // A replacement under way becomes an end.
+  if (state.name !== 'ready' && state.name !== 'draining') return unchanged(state);
+  return { state: { ...state, name: 'draining', next: { type: 'stopped' } }, effects: [] };
 }
 
 function afterCrash(
@@ -153,15 +202,21 @@ function stop(state: EngineState): Transition {
     case 'starting':
     case 'ready':
     case 'draining':
-      return { state: { ...common(state), name: 'stopping' }, effects: [{ type: 'terminate' }] };
+      return { state: stopping(state), effects: [{ type: 'terminate' }] };
+    case 'stopping':
+      return { state: stopping(state), effects: [] };
     case 'backing-off':
     case 'failed':
       return { state: { ...common(state), name: 'stopped' }, effects: [{ type: 'cancel-delay' }] };
     case 'crashed':
-      return { state: { ...common(state), name: 'stopped' }, effects: [] };
+      return { state: state.ended ? { ...common(state), name: 'stopped' } : stopping(state), effects: [] };
     default:
       return unchanged(state);
   }
+}
+
+function stopping(state: EngineState): EngineState {
+  return { ...common(state), name: 'stopping', next: { type: 'stopped' } };
 }
 
 function spawnNext(state: EngineState, before: readonly EngineEffect[]): Transition {

@@ -28,6 +28,21 @@ export async function probeHealth(target: ProbeTarget, signal: AbortSignal): Pro
 }
 
 /**
+ * Whether `/slots` is answered, which needs the loop that decodes; a refusal (`--no-slots`) counts as an answer. Never throws but for the
+ * signal.
+ */
+export async function probeSlots(target: ProbeTarget, signal: AbortSignal): Promise<boolean> {
+  try {
+    const { body } = await get(target, '/slots', signal);
+    await body.dump();
+    return true;
+  } catch (error) {
+    if (signal.aborted) throw error;
+    return false;
+  }
+}
+
+/**
  * Reads `/props` once.
  * @throws LlameroError `engine_bad_response` when the answer is not one of a llama-server.
  */

@@ -4,13 +4,12 @@ import { LlameroError } from '../errors.ts';
 import type { EngineFacts } from './engine-endpoint.ts';
 import type { EngineProcess } from './engine-process.ts';
 import { probeFacts, probeHealth, type ProbeTarget } from './probe.ts';
+import { CPU_TICK_MS, processWork } from './process-work.ts';
 
 const FIRST_POLL_MS = 5;
 const SLOWEST_POLL_MS = 250;
 /** Share of one core that counts as work on the load; llamero's own probing costs the server far less. */
 const BUSY_CPU_SHARE = 0.2;
-/** Linux counts CPU time in ticks of 10 ms (`USER_HZ`). */
-const TICK_MS = 10;
 const PAGE_BYTES = 4096;
 /** Growth of resident memory that counts as work on the load. */
 const GROWTH_BYTES = 1024 * 1024;
@@ -71,11 +70,11 @@ class LoadProgress {
     const sample = this.#process.pid === undefined ? null : await workOf(this.#process.pid);
     const before = this.#sample;
     if (sample !== null && before !== null) {
-      const worked = sample.cpuMs - before.cpuMs >= Math.max(2 * TICK_MS, BUSY_CPU_SHARE * (now - this.#sampledAt));
+      const worked = sample.cpuMs - before.cpuMs >= Math.max(2 * CPU_TICK_MS, BUSY_CPU_SHARE * (now - this.#sampledAt));
       if (worked || sample.residentBytes - before.residentBytes >= GROWTH_BYTES) this.#progressAt = now;
     }
     // Short intervals hold too few ticks to judge by; the sample stays until the interval is long enough.
-    if (before === null || now - this.#sampledAt >= 10 * TICK_MS) {
+    if (before === null || now - this.#sampledAt >= 10 * CPU_TICK_MS) {
       this.#sample = sample;
       this.#sampledAt = now;
     }
@@ -84,18 +83,11 @@ class LoadProgress {
 }
 
 async function workOf(pid: number): Promise<WorkSample | null> {
-  if (process.platform !== 'linux') return null;
+  const work = await processWork(pid);
+  if (work === null) return null;
   try {
-    const [stat, memory] = await Promise.all([
-      readFile(`/proc/${pid}/stat`, 'utf8'),
-      readFile(`/proc/${pid}/statm`, 'utf8'),
-    ]);
-    // proc(5): utime and stime are fields 14 and 15; the command name before them may hold blanks.
-    const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
-    return {
-      cpuMs: (Number(fields[11]) + Number(fields[12])) * TICK_MS,
-      residentBytes: Number(memory.split(' ')[1]) * PAGE_BYTES,
-    };
+    const memory = await readFile(`/proc/${pid}/statm`, 'utf8');
+    return { cpuMs: work.cpuMs, residentBytes: Number(memory.split(' ')[1]) * PAGE_BYTES };
   } catch {
     // The process just ended; its exit tells the rest.
     return null;

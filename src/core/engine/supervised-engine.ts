@@ -3,21 +3,24 @@ import { LlameroError, toLlameroError } from '../errors.ts';
 import type { LlameroEmitter } from '../events.ts';
 import type { EngineEndpoint, EngineFacts, EngineStatus, ReadyEngine } from './engine-endpoint.ts';
 import type { EngineProcessEnd } from './engine-process.ts';
-import { type EngineLaunch, EngineRun } from './engine-run.ts';
+import type { EngineLaunch, EngineRun } from './engine-run.ts';
 import { type ExitCause, exitCauseOf, spawnFailureCause } from './exit-cause.ts';
 import {
   type EngineEffect,
   type EngineEvent,
   type EngineState,
   INITIAL_ENGINE_STATE,
+  type PlannedCauseName,
   transition,
 } from './lifecycle.ts';
+import { ReadinessWaiters } from './readiness-waiters.ts';
+import { runGeneration } from './run-generation.ts';
 import { endLeftovers } from './runtime-directory.ts';
-import { StartupStalled } from './startup.ts';
+import { hungCause, lossBy, REPLACED_FOR_MEMORY, unavailable, unpreparedCause } from './unavailable.ts';
+import type { VitalSigns } from './vital-signs.ts';
 
 /** The exit of a process is known a moment after its sockets have closed. */
 const EXPLAIN_LOSS_MS = 500;
-const PORT_ATTEMPTS = 10;
 const LOG_LINES_IN_EVENT = 20;
 
 export interface SupervisedEngineOptions {
@@ -28,18 +31,13 @@ export interface SupervisedEngineOptions {
   readonly prepare: (signal: AbortSignal) => Promise<EngineLaunch>;
 }
 
-interface Waiter {
-  readonly resolve: (engine: ReadyEngine) => void;
-  readonly reject: (error: unknown) => void;
-}
-
 /**
  * The owner of one llama-server: starts it, verifies it, starts it again after a crash, ends it. Decisions are those of
  * `lifecycle.ts`; this class feeds it with events and carries out its effects.
  */
 export class SupervisedEngine implements EngineEndpoint {
   readonly #options: SupervisedEngineOptions;
-  readonly #waiters = new Set<Waiter>();
+  readonly #waiters = new ReadinessWaiters();
   #state: EngineState = INITIAL_ENGINE_STATE;
   #run: EngineRun | null = null;
   #ready: ReadyEngine | null = null;
@@ -70,19 +68,9 @@ export class SupervisedEngine implements EngineEndpoint {
     if (this.#state.name === 'stopped') this.#handle({ type: 'start' });
     const current = this.current();
     if (current !== null) return current;
-    const failure = this.#failure();
+    const failure = unavailable(this.#state);
     if (failure !== null) throw failure;
-    const { promise, resolve, reject } = Promise.withResolvers<ReadyEngine>();
-    const waiter: Waiter = { resolve, reject };
-    const onAbort = (): void => reject(signal.reason);
-    this.#waiters.add(waiter);
-    signal.addEventListener('abort', onAbort, { once: true });
-    try {
-      return await promise;
-    } finally {
-      this.#waiters.delete(waiter);
-      signal.removeEventListener('abort', onAbort);
-    }
+    return this.#waiters.wait(signal);
   }
 
   async start(): Promise<void> {
@@ -95,6 +83,8 @@ export class SupervisedEngine implements EngineEndpoint {
   }
 
   async explainLoss(generation: number): Promise<LlameroError> {
+    const state = this.#state;
+    if (state.name === 'crashed' && state.generation === generation) return lossBy(state.cause);
     const run = this.#run;
     if (run?.generation === generation && this.#lastEnd?.generation !== generation) {
       let timer: NodeJS.Timeout | undefined;
@@ -109,9 +99,25 @@ export class SupervisedEngine implements EngineEndpoint {
     const end = this.#lastEnd;
     if (end === null || end.generation < generation)
       return new LlameroError('engine_error', 'The connection to the engine broke.');
-    return new LlameroError('engine_error', end.cause.message, {
-      details: { cause: end.cause.name, engineEnded: true },
-    });
+    return lossBy(end.cause);
+  }
+
+  async vitalSigns(generation: number, limitMs: number): Promise<VitalSigns | null> {
+    const run = this.#run;
+    return run?.generation === generation ? run.vitalSigns(limitMs) : null;
+  }
+
+  replaceHung(generation: number, silentMs: number, evidence: string): void {
+    const cause = hungCause(silentMs, 'replaced');
+    const isConcerned = this.#handle({ type: 'hung', generation, at: performance.now(), cause });
+    if (isConcerned) this.#options.events.publish('engine-hang', { generation, silentMs, evidence });
+  }
+
+  replace(generation: number, cause: PlannedCauseName, drained: Promise<void>): void {
+    this.#handle({ type: 'replace', generation, cause });
+    const onDrained = (): void => this.#handle({ type: 'drained', generation });
+    // A promise that fails can tell of no more requests either.
+    drained.then(onDrained, onDrained);
   }
 
   status(): EngineStatus {
@@ -143,13 +149,15 @@ export class SupervisedEngine implements EngineEndpoint {
     return new Promise((resolve) => this.#stateWaiters.add(resolve));
   }
 
-  #handle(event: EngineEvent): void {
+  /** @returns whether the event concerned the state. */
+  #handle(event: EngineEvent): boolean {
     const before = this.#state;
     const { state, effects } = transition(before, event, this.#options.config.restart);
     this.#state = state;
     if (before.name !== state.name) this.#announce(before, state);
     for (const effect of effects) this.#apply(effect);
-    this.#settleWaiters();
+    this.#waiters.settle(this.current(), () => unavailable(this.#state));
+    return state !== before;
   }
 
   #announce(before: EngineState, state: EngineState): void {
@@ -182,6 +190,9 @@ export class SupervisedEngine implements EngineEndpoint {
         this.#starting?.abort(new LlameroError('engine_unavailable', 'The engine is being stopped.'));
         void this.#run?.terminate(new LlameroError('engine_unavailable', 'The engine is being stopped.'));
         break;
+      case 'kill':
+        void this.#run?.kill(new LlameroError('engine_error', 'The engine is hung.'));
+        break;
     }
   }
 
@@ -201,8 +212,7 @@ export class SupervisedEngine implements EngineEndpoint {
     this.#ready = null;
     this.#readySince = null;
     this.#lastEnd = { generation, cause };
-    const stopping = this.#state.name === 'stopping' || this.#state.name === 'draining';
-    if (stopping) {
+    if (this.#isEndExpected()) {
       this.#clearing = this.#clearRun();
       await this.#clearing;
     } else {
@@ -221,39 +231,25 @@ export class SupervisedEngine implements EngineEndpoint {
     return this.#launch;
   }
 
-  /** Runs the process until it ends, moving on to other ports while they are taken. */
-  async #runToEnd(generation: number, launch: EngineLaunch, signal: AbortSignal): Promise<ExitCause> {
+  #runToEnd(generation: number, launch: EngineLaunch, signal: AbortSignal): Promise<ExitCause> {
     const { config, env, events } = this.#options;
-    let port: number | null = null;
-    for (let attempt = 1; ; attempt++) {
-      const run: EngineRun = await EngineRun.spawn({ generation, launch, config, env, events, port });
-      this.#run = run;
-      // The stop may have come while the process was being spawned, when there was nothing to terminate yet.
-      if (signal.aborted) void run.terminate(toLlameroError(signal.reason));
-      const verifying = new AbortController();
-      const stalled = this.#verify(run, AbortSignal.any([signal, verifying.signal]));
-      const end = await run.ended;
-      verifying.abort();
-      const cause = this.#causeOf(end, await stalled);
-      this.#publishExit(generation, end, cause);
-      if (cause.name !== 'port_taken' || attempt === PORT_ATTEMPTS || signal.aborted) return cause;
-      await run.clear();
-      port = config.port === 'auto' ? null : config.port + attempt;
-    }
-  }
-
-  /** @returns whether the start was given up for lack of progress. */
-  async #verify(run: EngineRun, signal: AbortSignal): Promise<boolean> {
-    try {
-      const facts: EngineFacts = await run.verified(this.#options.config.startupTimeout, signal);
-      this.#becomeReady(run, facts);
-      return false;
-    } catch (error) {
-      if (signal.aborted) return false;
-      // Any other failure to verify is as good as no progress: the process is ended and the cause is told.
-      run.process.kill('SIGKILL');
-      return error instanceof StartupStalled;
-    }
+    return runGeneration(
+      {
+        generation,
+        launch,
+        config,
+        env,
+        events,
+        onRun: (run) => (this.#run = run),
+        onReady: (run, facts) => this.#becomeReady(run, facts),
+        onEnd: (end, startupTimedOut) => {
+          const cause = this.#causeOf(end, startupTimedOut);
+          this.#publishExit(generation, end, cause);
+          return cause;
+        },
+      },
+      signal,
+    );
   }
 
   #becomeReady(run: EngineRun, facts: EngineFacts): void {
@@ -272,8 +268,16 @@ export class SupervisedEngine implements EngineEndpoint {
 
   #causeOf(end: EngineProcessEnd, startupTimedOut: boolean): ExitCause {
     if (end.spawnError !== null) return spawnFailureCause(end.spawnError);
-    const stopping = this.#state.name === 'stopping';
-    return exitCauseOf({ ...end, stopping, startupTimedOut });
+    const state = this.#state;
+    if (state.name === 'crashed') return state.cause;
+    if (state.name === 'stopping' && state.next.type === 'replaced') return REPLACED_FOR_MEMORY;
+    return exitCauseOf({ ...end, stopping: state.name === 'stopping', startupTimedOut });
+  }
+
+  /** Whether the end of the process was asked for; an engine that dies while it is drained for a replacement has crashed. */
+  #isEndExpected(): boolean {
+    const state = this.#state;
+    return state.name === 'stopping' || (state.name === 'draining' && state.next.type === 'stopped');
   }
 
   #publishExit(generation: number, end: Pick<EngineProcessEnd, 'code' | 'signal' | 'log'>, cause: ExitCause): void {
@@ -307,47 +311,4 @@ export class SupervisedEngine implements EngineEndpoint {
       );
     }
   }
-
-  #settleWaiters(): void {
-    if (this.#waiters.size === 0) return;
-    const current = this.current();
-    const failure = current === null ? this.#failure() : null;
-    if (current === null && failure === null) return;
-    for (const waiter of this.#waiters) {
-      if (current !== null) waiter.resolve(current);
-      else waiter.reject(failure);
-    }
-  }
-
-  /** Why waiting is pointless now, or null while an engine may still come. */
-  #failure(): LlameroError | null {
-    const state = this.#state;
-    switch (state.name) {
-      case 'failed':
-        return new LlameroError('engine_unavailable', state.cause.message, {
-          details: { cause: state.cause.name },
-          cause: state.cause.error,
-          retryAfterMs: state.retryDelayMs ?? undefined,
-        });
-      case 'stopping':
-      case 'draining':
-        return new LlameroError('engine_unavailable', 'The engine is being stopped.');
-      case 'stopped':
-        return new LlameroError('engine_unavailable', 'The engine is stopped.');
-      default:
-        return null;
-    }
-  }
-}
-
-/** What the preparation failed for: somebody has to act, so it is final. The full message is for logs; it may name paths. */
-function unpreparedCause(error: LlameroError): ExitCause {
-  if (error.code === 'model_not_found')
-    return { name: 'model_missing', message: 'The model was not found.', final: true, error };
-  return {
-    name: 'not_prepared',
-    message: 'llama-server or the model could not be made ready to start.',
-    final: true,
-    error,
-  };
 }
