@@ -1,0 +1,255 @@
+import type { Config } from '../config.ts';
+import { LlameroError } from '../errors.ts';
+import type { PriorityClass } from './client.ts';
+import { SlotPace } from './fair-pace.ts';
+import type { QueuePlace, SlotWaiter } from './fair-place.ts';
+import { displacedBy, positionOf } from './fair-position.ts';
+import { FairScheduler } from './fair-scheduler.ts';
+
+export type { SlotWaiter } from './fair-place.ts';
+
+/** What the queue needs of the configuration. */
+export type FairQueueConfig = Pick<Config, 'maxConcurrentRequests' | 'maxQueue' | 'fairness'>;
+
+/** How far apart the waiting clients are; service is in weighted tokens. */
+export interface FairnessReport {
+  /** Largest difference of counters (service divided by weight) between two waiting clients of one class. */
+  readonly gap: number;
+  /** What the difference in service of two clients that always wait does not exceed; see {@link FairScheduler.bound}. For the smallest weight that waits. */
+  readonly bound: number;
+  readonly waitingClients: number;
+  /** Clients of whom something is known, absent ones included. */
+  readonly knownClients: number;
+  readonly classes: readonly {
+    readonly name: PriorityClass;
+    readonly waiting: number;
+    /** Service received since the start. */
+    readonly service: number;
+  }[];
+}
+
+/** Retry-After while nothing has been measured. */
+const UNKNOWN_RETRY_MS = 1000;
+
+/**
+ * Lets no more requests to the engine than it has slots, and makes a bounded number of others wait, in the order that
+ * {@link FairScheduler} decides. So the engine's own queue, which has neither bound nor deadline nor fairness, stays empty.
+ * The one owner of slots and waiting requests. No timers: who waits has its own.
+ */
+export class FairQueue {
+  readonly #maxConcurrentRequests: number;
+  readonly #maxQueue: number;
+  readonly #now: () => number;
+  readonly #scheduler: FairScheduler;
+  readonly #pace = new SlotPace();
+  /** One until an engine has told its slots: the first request finds out whether there is an engine at all. */
+  #limit = 1;
+  #inUse = 0;
+  #held = false;
+  #granting = false;
+  /** Whose turn it is although its slots are not all free yet. Nobody overtakes it. */
+  #turn: QueuePlace | null = null;
+
+  /** `now`: a clock in ms that never goes back. */
+  constructor(config: FairQueueConfig, now: () => number = () => performance.now()) {
+    this.#maxConcurrentRequests = config.maxConcurrentRequests;
+    this.#maxQueue = config.maxQueue;
+    this.#scheduler = new FairScheduler(config.fairness);
+    this.#now = now;
+  }
+
+  /** Slots in use by requests at the engine. */
+  get inUse(): number {
+    return this.#inUse;
+  }
+
+  /** Requests that wait. */
+  get queued(): number {
+    return this.#scheduler.waiting;
+  }
+
+  /** The engine told how many slots it has. */
+  setSlots(slots: number): void {
+    this.#limit = Math.max(1, Math.min(slots, this.#maxConcurrentRequests));
+    this.#grant();
+  }
+
+  /** Nobody gets a slot from now on; who waits goes on waiting, and running requests go on. */
+  hold(): void {
+    this.#held = true;
+  }
+
+  /** Ends {@link hold}. */
+  resume(): void {
+    this.#held = false;
+    this.#grant();
+  }
+
+  /**
+   * Takes slots, or a place in the queue. A full queue takes in who has fewer requests waiting than somebody else, and
+   * refuses the newest request of that one instead.
+   * @param deadlineMs how long it may wait.
+   * @returns true when the slots are taken; false when `onSlot` will be called later, unless {@link leave} comes first.
+   * @throws LlameroError `queue_full`; `queue_timeout` when, at the speed measured, its turn comes after `deadlineMs`. Both
+   * with the time after which another try is worth while.
+   */
+  acquire(waiter: SlotWaiter, deadlineMs: number): boolean {
+    const scheduler = this.#scheduler;
+    if (scheduler.waiting === 0 && !this.#held && this.#inUse + this.#slotsFor(waiter) <= this.#limit) {
+      this.#hand(scheduler.pass(waiter));
+      return true;
+    }
+    const place = scheduler.enter(waiter);
+    const displaced = scheduler.waiting > this.#maxQueue ? displacedBy(scheduler, place) : null;
+    const refusal =
+      scheduler.waiting > this.#maxQueue && displaced === null
+        ? this.#queueFull(scheduler.waiting - 1)
+        : this.#tooLate(place, deadlineMs);
+    if (refusal !== null) {
+      scheduler.leave(place);
+      throw refusal;
+    }
+    waiter.place = place;
+    if (displaced !== null) this.#displace(displaced);
+    return false;
+  }
+
+  /** Gives up the place in the queue; nothing happens to who has none. */
+  leave(waiter: SlotWaiter): void {
+    const place = waiter.place;
+    if (place?.state === 'waiting') this.#drop(place);
+  }
+
+  /** Gives the slots back; the next in the queue get them. Nothing happens to who has none. */
+  release(waiter: SlotWaiter): void {
+    this.releaseSlots(this.detach(waiter));
+  }
+
+  /**
+   * The request is over, but the engine is still at work on it: its slots stay in use until {@link releaseSlots}.
+   * @returns how many they are; 0 when it has none.
+   */
+  detach(waiter: SlotWaiter): number {
+    const place = waiter.place;
+    if (place?.state !== 'granted') return 0;
+    this.#pace.add(this.#now() - place.grantedAtMs);
+    this.#scheduler.finish(place);
+    return place.slots;
+  }
+
+  /** Gives back slots whose request has been detached. */
+  releaseSlots(slots: number): void {
+    this.#inUse -= slots;
+    this.#grant();
+  }
+
+  /** The request never reached the engine: its slots are given back and nothing is charged. */
+  refund(waiter: SlotWaiter): void {
+    const place = waiter.place;
+    if (place?.state !== 'granted') return;
+    this.#scheduler.refund(place);
+    this.releaseSlots(place.slots);
+  }
+
+  /** The true length of the prompt and how much of it was in the cache; replaces the estimate. May come after {@link release}. */
+  chargePrompt(waiter: SlotWaiter, promptTokens: number, cachedTokens: number): void {
+    if (waiter.place !== null) this.#scheduler.chargePrompt(waiter.place, promptTokens, cachedTokens);
+  }
+
+  /** Tokens were generated since the last call. May come after {@link release}. */
+  chargeGenerated(waiter: SlotWaiter, tokens: number): void {
+    if (waiter.place !== null) this.#scheduler.chargeGenerated(waiter.place, tokens);
+  }
+
+  /** Expected place in the order of service: 1 is next; 0 when it does not wait. */
+  positionOf(waiter: SlotWaiter): number {
+    const place = waiter.place;
+    return place?.state === 'waiting' ? positionOf(this.#scheduler, place) : 0;
+  }
+
+  /** How long until the turn of that position, from how long requests have held their slots so far; null: too few have. */
+  estimateWaitMs(position: number): number | null {
+    const intervalMs = this.#pace.intervalMs(this.#limit);
+    return intervalMs === null ? null : position * intervalMs;
+  }
+
+  /** See {@link FairnessReport}. Looks at each waiting client: for a metrics page, not for every request. */
+  fairness(): FairnessReport {
+    let gap = 0;
+    let lightest = Infinity;
+    for (const { queued } of this.#scheduler.classes) {
+      const counters = queued.map(({ counter }) => counter);
+      if (counters.length > 0) gap = Math.max(gap, Math.max(...counters) - Math.min(...counters));
+      for (const { weight } of queued) lightest = Math.min(lightest, weight);
+    }
+    const { classes, bound } = this.#scheduler;
+    return {
+      gap,
+      bound: bound / (lightest === Infinity ? 1 : lightest),
+      waitingClients: classes.reduce((sum, { queued }) => sum + queued.length, 0),
+      knownClients: classes.reduce((sum, { knownClients }) => sum + knownClients, 0),
+      classes: classes.map(({ name, waiting, service }) => ({ name, waiting, service })),
+    };
+  }
+
+  #grant(): void {
+    // `onSlot` may give back, leave and acquire.
+    if (this.#granting) return;
+    this.#granting = true;
+    try {
+      while (!this.#held && this.#inUse < this.#limit) {
+        const place = this.#turn ?? this.#scheduler.next();
+        this.#turn = place;
+        if (place === null || this.#inUse + this.#slotsFor(place.waiter) > this.#limit) return;
+        this.#turn = null;
+        this.#scheduler.grant(place);
+        this.#hand(place);
+        if (!place.waiter.onSlot()) this.refund(place.waiter);
+      }
+    } finally {
+      this.#granting = false;
+    }
+  }
+
+  #hand(place: QueuePlace): void {
+    place.slots = this.#slotsFor(place.waiter);
+    place.grantedAtMs = this.#now();
+    place.waiter.place = place;
+    this.#inUse += place.slots;
+  }
+
+  #slotsFor(waiter: SlotWaiter): number {
+    return Math.min(Math.max(1, waiter.slots), this.#limit);
+  }
+
+  #displace(place: QueuePlace): void {
+    this.#drop(place);
+    place.waiter.onRefused(this.#queueFull(this.#scheduler.waiting));
+  }
+
+  #drop(place: QueuePlace): void {
+    this.#scheduler.leave(place);
+    if (this.#turn !== place) return;
+    this.#turn = null;
+    this.#grant();
+  }
+
+  #queueFull(waiting: number): LlameroError {
+    const retryAfterMs = Math.ceil(this.estimateWaitMs(1) ?? UNKNOWN_RETRY_MS);
+    return new LlameroError('queue_full', `${waiting} requests are waiting already.`, { retryAfterMs });
+  }
+
+  #tooLate(place: QueuePlace, deadlineMs: number): LlameroError | null {
+    const position = positionOf(this.#scheduler, place);
+    const waitMs = this.estimateWaitMs(position);
+    if (waitMs === null || waitMs <= deadlineMs) return null;
+    return new LlameroError(
+      'queue_timeout',
+      `Its turn would come after about ${Math.ceil(waitMs)} ms, and it may wait ${deadlineMs} ms.`,
+      {
+        retryAfterMs: Math.ceil(Math.max(waitMs - deadlineMs, waitMs / position)),
+        details: { position, expectedWaitMs: Math.ceil(waitMs), deadlineMs },
+      },
+    );
+  }
+}
