@@ -66,7 +66,8 @@ const limits = {
   tokensPerDay: limit('Prompt and completion tokens of one client per day'),
   maxConcurrent: limit('Requests of one client in flight at once, waiting ones included'),
 };
-const pool = z.strictObject(limits).partial();
+/** Limits of one client or of every client of one pool; what is left out is as configured above it. */
+export const clientLimitsSchema = z.strictObject(limits).partial();
 const share = (description: string) =>
   z
     .number()
@@ -176,10 +177,10 @@ export const configSchema = z.strictObject({
         .describe('What happens to requests while the store cannot be reached'),
       pools: z
         .strictObject({
-          user: pool.prefault({}),
-          session: pool.prefault({}),
-          ip: pool.prefault({}),
-          anonymous: pool.prefault({}),
+          user: clientLimitsSchema.prefault({}),
+          session: clientLimitsSchema.prefault({}),
+          ip: clientLimitsSchema.prefault({}),
+          anonymous: clientLimitsSchema.prefault({}),
         })
         .prefault({}),
     })
