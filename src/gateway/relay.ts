@@ -47,7 +47,7 @@ const QUIET_TICKS = 3;
  * closure per request or per chunk, and the bytes of either side are not copied.
  */
 export class Relay implements ResponseSink, KeptAnswer, PacedStream {
-  keeperIndex = -1;
+  listIndex = -1;
   readonly #context: RelayContext;
   readonly #request: GatewayRequest;
   readonly #response: GatewayResponse;
