@@ -115,9 +115,9 @@ export class SupervisedEngine implements EngineEndpoint {
 
   replace(generation: number, cause: PlannedCauseName, drained: Promise<void>): void {
     this.#handle({ type: 'replace', generation, cause });
-    const onDrained = (): void => this.#handle({ type: 'drained', generation });
+    const onDrained = (): boolean => this.#handle({ type: 'drained', generation });
     // A promise that fails can tell of no more requests either.
-    drained.then(onDrained, onDrained);
+    void drained.then(onDrained, onDrained);
   }
 
   status(): EngineStatus {
@@ -240,7 +240,9 @@ export class SupervisedEngine implements EngineEndpoint {
         config,
         env,
         events,
-        onRun: (run) => (this.#run = run),
+        onRun: (run) => {
+          this.#run = run;
+        },
         onReady: (run, facts) => this.#becomeReady(run, facts),
         onEnd: (end, startupTimedOut) => {
           const cause = this.#causeOf(end, startupTimedOut);

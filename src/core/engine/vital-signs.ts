@@ -8,8 +8,10 @@ const BUSY_CPU_SHARE = 0.05;
 /** How far one slot of the engine has come; any change is a sign of life. */
 export interface SlotProgress {
   readonly busy: boolean;
-  /** Task, prompt tokens read and tokens generated, as one text. */
-  readonly progress: string;
+  /** Number of the task in it, or of the latest one; null before the first. */
+  readonly task: number | null;
+  /** Prompt tokens read and tokens generated for that task. */
+  readonly tokens: number;
 }
 
 /** What a look at an engine showed. */
@@ -90,6 +92,7 @@ export function parseSlots(text: string): readonly SlotProgress[] | null {
   if (!Array.isArray(slots)) return null;
   return (slots as SlotDocument[]).map((slot) => ({
     busy: slot.is_processing === true,
-    progress: [slot.id_task, slot.n_prompt_tokens_processed, slot.next_token?.[0]?.n_decoded].join(':'),
+    task: slot.id_task ?? null,
+    tokens: (slot.n_prompt_tokens_processed ?? 0) + (slot.next_token?.[0]?.n_decoded ?? 0),
   }));
 }
