@@ -47,6 +47,12 @@ export const ERROR_CODES = {
     true,
     'The caller reached a limit of its own; the message says which and when it ends.',
   ),
+  rate_limits_unavailable: define(
+    503,
+    'overloaded_error',
+    true,
+    'The store of the rate limits cannot be reached, and the configuration says to refuse requests meanwhile.',
+  ),
   queue_full: define(503, 'overloaded_error', true, 'Too many requests are waiting already.'),
   queue_timeout: define(503, 'overloaded_error', true, 'No slot became free within the time a request may wait.'),
   memory_pressure: define(503, 'overloaded_error', true, 'llamero is near its memory limit and takes no new requests.'),

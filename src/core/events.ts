@@ -61,8 +61,11 @@ export interface LlameroEvents {
   ];
   /** A request failed, or was cancelled (`error.code === 'cancelled'`). */
   error: [{ id: string; route: string; stream: boolean; error: LlameroError; totalMs: number }];
-  /** A request was refused because of a limit of its client. `client` is a hash that differs from run to run, never an address or a name. */
-  'rate-limit': [{ id: string; pool: string; client: string; limit: string; retryAfterMs: number }];
+  /**
+   * A request was refused because of a limit of its client; at most one event a second for each client, `refusals` are
+   * those since the last one. `client` is a hash that differs from run to run, never an address or a name.
+   */
+  'rate-limit': [{ id: string; pool: string; client: string; limit: string; retryAfterMs: number; refusals: number }];
   /** The store of the rate limits cannot be reached (`ok: false`), or can be again. */
   'rate-limit-store': [{ ok: boolean; message: string }];
   /** A request is sent once more, after `delayMs`; `attempt` counts from 1. */

@@ -26,6 +26,7 @@ const OUTCOMES: Readonly<Record<ErrorCode, EngineOutcome | 'by-phase'>> = {
   cancelled: NEUTRAL,
   // llamero's own limits; the engine did not see the request.
   rate_limit_exceeded: NEUTRAL,
+  rate_limits_unavailable: NEUTRAL,
   queue_full: NEUTRAL,
   queue_timeout: NEUTRAL,
   memory_pressure: NEUTRAL,
