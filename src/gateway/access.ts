@@ -1,5 +1,8 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import ipaddr from 'ipaddr.js';
+import { type IpAddress, isLoopbackAddress, parseAddress } from '../core/admission/client-address.ts';
+import { findOrigin } from '../core/admission/forwarded.ts';
+import type { TrustedProxies } from '../core/admission/trusted-proxies.ts';
 import { LlameroError } from '../core/errors.ts';
 import type { ApiKeyEntry } from './key-file.ts';
 
@@ -18,25 +21,27 @@ export interface AccessRules {
   readonly corsOrigins: readonly string[];
   /** Names, beside those of loopback, by which the gateway may be called without keys: its own host names. */
   readonly hostNames: ReadonlySet<string>;
+  /** Proxies that tell truly whom they call for. */
+  readonly trustedProxies: TrustedProxies;
 }
 
 /**
  * Decides on one request.
  *
- * With keys: the caller must present one. Without keys: the socket must come from this machine, no proxy may stand in
+ * With keys: the caller must present one. Without keys: the call must come from this machine, no proxy may stand in
  * for a caller elsewhere, and no web page may call through the browser of somebody who sits at this machine; neither
  * from another origin nor by pointing its own host name at this address (DNS rebinding).
  *
  * @param remoteAddress Of the socket; undefined once it is broken.
- * @returns the reason to refuse, or null.
+ * @returns the reason to refuse; else the entry of the verified key, or null where there are no keys.
  */
-export function refuseAccess(
+export function decideAccess(
   rules: AccessRules,
   headers: IncomingHttpHeaders,
   remoteAddress: string | undefined,
-): LlameroError | null {
-  if (rules.keys !== null) return refuseKey(rules.keys, headers);
-  if (!isLoopback(remoteAddress) || isForwardedFromElsewhere(headers)) {
+): LlameroError | ApiKeyEntry | null {
+  if (rules.keys !== null) return verifyKey(rules.keys, headers);
+  if (!isFromHere(headers, remoteAddress, rules.trustedProxies)) {
     return new LlameroError(
       'invalid_api_key',
       'This server has no API keys and so serves its own machine only. Its operator can add one with ' +
@@ -52,7 +57,8 @@ export function isLoopback(address: string | undefined): boolean {
   if (address === '127.0.0.1' || address === '::1' || address === '::ffff:127.0.0.1') {
     return true;
   }
-  return ipaddr.isValid(address) && ipaddr.process(address).range() === 'loopback';
+  const parsed = parseAddress(address);
+  return parsed !== null && isLoopbackAddress(parsed);
 }
 
 /** The host part of a `Host` header, lower-cased, without port and brackets. */
@@ -61,7 +67,7 @@ export function hostNameOf(host: string): string {
   return bare.toLowerCase().replace(/\.$/, '');
 }
 
-function refuseKey(keys: KeyVerifier, headers: IncomingHttpHeaders): LlameroError | null {
+function verifyKey(keys: KeyVerifier, headers: IncomingHttpHeaders): LlameroError | ApiKeyEntry {
   const { authorization } = headers;
   const apiKey = headers['x-api-key'];
   let key: string | undefined;
@@ -73,16 +79,37 @@ function refuseKey(keys: KeyVerifier, headers: IncomingHttpHeaders): LlameroErro
       'An API key is needed: send it as `Authorization: Bearer KEY` or as `x-api-key: KEY`.',
     );
   }
-  return keys.verify(key) === null ? new LlameroError('invalid_api_key', 'This API key is not known.') : null;
+  return keys.verify(key) ?? new LlameroError('invalid_api_key', 'This API key is not known.');
 }
 
-/** A reverse proxy on this machine must not turn the whole world into local callers. */
+/**
+ * A reverse proxy on this machine must not turn the whole world into local callers. One that is trusted is asked whom
+ * it calls for; of one that is not, or that does not tell, every address that it names must be of this machine.
+ */
+function isFromHere(
+  headers: IncomingHttpHeaders,
+  remoteAddress: string | undefined,
+  trustedProxies: TrustedProxies,
+): boolean {
+  const isForwarded = headers.forwarded !== undefined || headers['x-forwarded-for'] !== undefined;
+  if (!isForwarded) return isLoopback(remoteAddress);
+  const remote = parseAddress(remoteAddress ?? '');
+  if (remote === null) return false;
+  if (trustedProxies.has(remote)) {
+    // What a proxy elsewhere calls loopback is its own machine.
+    const proxiesHere = { has: (address: IpAddress) => isLoopbackAddress(address) && trustedProxies.has(address) };
+    const { address, certainty } = findOrigin(remote, headers, proxiesHere, false);
+    return certainty === 'known' && isLoopbackAddress(address);
+  }
+  return isLoopbackAddress(remote) && !isForwardedFromElsewhere(headers);
+}
+
 function isForwardedFromElsewhere(headers: IncomingHttpHeaders): boolean {
   if (headers.forwarded !== undefined) return true;
   const forwarded = headers['x-forwarded-for'];
   if (forwarded === undefined) return false;
   const addresses = (Array.isArray(forwarded) ? forwarded.join(',') : forwarded).split(',');
-  return !addresses.every((address) => isLoopback(address.trim()));
+  return !addresses.every((address) => isLoopback(address));
 }
 
 /** The `Host` that was accepted last: nearly every request has the same, and parsing addresses costs 5 µs. */

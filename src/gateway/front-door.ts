@@ -1,6 +1,7 @@
-import { LlameroError } from '../core/errors.ts';
-import { type AccessRules, refuseAccess } from './access.ts';
+import { LlameroError, toLlameroError } from '../core/errors.ts';
+import { type AccessRules, decideAccess } from './access.ts';
 import { answerError } from './answer.ts';
+import { callerOf } from './caller.ts';
 import { corsHeaders, preflightHeaders } from './cors.ts';
 import type { GatewayRequest, GatewayResponse } from './gateway-message.ts';
 import type { RequestHandler } from './http-server.ts';
@@ -34,7 +35,7 @@ export function createFrontDoor(context: RelayContext, rules: AccessRules, own: 
       return;
     }
     if (known === undefined || !known.open) {
-      const refusal = refuseAccess(rules, headers, request.socket.remoteAddress);
+      const refusal = letIn(request, response);
       if (refusal !== null) {
         // A client that waits for permission to send its body is told by the closing that it need not.
         answerError(response, refusal, known?.post?.dialect, askFirst ? ['connection', 'close'] : []);
@@ -47,6 +48,18 @@ export function createFrontDoor(context: RelayContext, rules: AccessRules, own: 
     }
     route(known, path, query, request, response, askFirst);
   };
+
+  /** @returns the reason to refuse, or null; then the response knows its client. */
+  function letIn(request: GatewayRequest, response: GatewayResponse): LlameroError | null {
+    const access = decideAccess(rules, request.headers, request.socket.remoteAddress);
+    if (access instanceof LlameroError) return access;
+    try {
+      response.client = callerOf(request, access, rules.trustedProxies);
+      return null;
+    } catch (error) {
+      return toLlameroError(error);
+    }
+  }
 
   function route(
     known: KnownPath,

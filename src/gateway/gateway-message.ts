@@ -1,4 +1,5 @@
 import { IncomingMessage, ServerResponse } from 'node:http';
+import { ANONYMOUS, type Client } from '../core/admission/client.ts';
 import type { Relay } from './relay.ts';
 
 /** A request as the server makes it, with a place for its owner: listeners need no closure per request. */
@@ -11,6 +12,8 @@ export class GatewayResponse extends ServerResponse<GatewayRequest> {
   relay: Relay | null = null;
   /** Echoed as `x-request-id`. */
   requestId = '';
+  /** Who sent the request; known once access is granted. */
+  client: Client = ANONYMOUS;
   /** Names and values in turn; empty where the caller is no permitted browser page. */
   corsHeaders: readonly string[] = [];
 }

@@ -1,6 +1,7 @@
 import { once } from 'node:events';
 import type { AddressInfo, Socket } from 'node:net';
 import { hostname } from 'node:os';
+import { parseTrustedProxies, type TrustedProxies } from '../core/admission/trusted-proxies.ts';
 import { type Config, parseConfig } from '../core/config.ts';
 import { LlameroError } from '../core/errors.ts';
 import { hostNameOf, isLoopback, type KeyVerifier } from './access.ts';
@@ -54,7 +55,10 @@ export interface Gateway extends AsyncDisposable {
   stop(): Promise<void>;
 }
 
-/** A gateway; nothing listens before {@link Gateway.listen}. */
+/**
+ * A gateway; nothing listens before {@link Gateway.listen}.
+ * @throws LlameroError `invalid_options` if `gateway.trustedProxies` holds something else than addresses and ranges.
+ */
 export function createGateway(options: GatewayOptions): Gateway {
   return new HttpGateway(options);
 }
@@ -65,6 +69,7 @@ class HttpGateway implements Gateway {
   readonly #limits: GatewayLimits;
   readonly #context: RelayContext;
   readonly #server: GatewayServer;
+  readonly #trustedProxies: TrustedProxies;
   readonly #startedAtMs = Date.now();
   #handle: RequestHandler | null = null;
   #ownRoutes: Promise<OwnRoutes> | null = null;
@@ -78,6 +83,7 @@ class HttpGateway implements Gateway {
     this.#options = options;
     this.#config = options.config ?? options.provider.config ?? parseConfig({});
     this.#limits = { ...GATEWAY_LIMITS, ...options.limits };
+    this.#trustedProxies = parseTrustedProxies(this.#config.gateway.trustedProxies);
     this.#context = relayContext(options.provider, this.#config, this.#limits);
     this.#server = createHttpServer(this.#limits, (request, response, askFirst) =>
       this.#handle?.(request, response, askFirst),
@@ -155,7 +161,8 @@ class HttpGateway implements Gateway {
 
   #frontDoor(keys: KeyVerifier | null, host: string): RequestHandler {
     const hostNames = new Set([hostname().toLowerCase(), hostNameOf(host)]);
-    const rules = { keys, corsOrigins: this.#config.gateway.corsOrigins, hostNames };
+    const { corsOrigins } = this.#config.gateway;
+    const rules = { keys, corsOrigins, hostNames, trustedProxies: this.#trustedProxies };
     return createFrontDoor(this.#context, rules, (request, response) => {
       void this.#loadOwnRoutes().then((own) => own.handle(request, response));
     });

@@ -2,13 +2,28 @@ import { randomBytes } from 'node:crypto';
 import { mkdir, open, readFile, realpath, rename, rm } from 'node:fs/promises';
 import path from 'node:path';
 import { LlameroError } from '../core/errors.ts';
-import { type ApiKeyEntry, type ApiKeyFile, emptyKeyFile, formatKeyFile, newApiKey, parseKeyFile } from './key-file.ts';
+import {
+  type ApiKeyEntry,
+  type ApiKeyFile,
+  type ApiKeyGrant,
+  emptyKeyFile,
+  formatKeyFile,
+  newApiKey,
+  parseKeyFile,
+} from './key-file.ts';
 
 /** Changes of the API key file: under a lock, written atomically, readable by its owner alone. */
 
-/** Adds a key and returns it; it is not stored anywhere and cannot be shown again. */
-export async function addApiKey(file: string, name: string): Promise<{ key: string; entry: ApiKeyEntry }> {
-  const made = newApiKey(name, new Date());
+/**
+ * Adds a key and returns it; it is not stored anywhere and cannot be shown again.
+ * @throws LlameroError `invalid_options` that names the impossible part of `grant`.
+ */
+export async function addApiKey(
+  file: string,
+  name: string,
+  grant: ApiKeyGrant = {},
+): Promise<{ key: string; entry: ApiKeyEntry }> {
+  const made = newApiKey(name, new Date(), grant);
   await updateKeyFile(file, (content) => ({ ...content, keys: [...content.keys, made.entry] }));
   return made;
 }

@@ -4,15 +4,13 @@ import { type IpAddress, parseAddress } from './client-address.ts';
 
 /** The proxies whose word is taken: a compiled `gateway.trustedProxies`. */
 export interface TrustedProxies {
-  /** Whether any is named at all. */
-  readonly some: boolean;
   has(address: IpAddress): boolean;
 }
 
 type Range = readonly [address: IpAddress, bits: number];
 
 /** Nobody's word is taken. */
-export const NO_TRUSTED_PROXIES: TrustedProxies = { some: false, has: () => false };
+export const NO_TRUSTED_PROXIES: TrustedProxies = { has: () => false };
 
 /**
  * @param list Addresses, or CIDR ranges such as `10.0.0.0/8` and `fd00::/8`.
@@ -30,7 +28,7 @@ export function parseTrustedProxies(list: readonly string[]): TrustedProxies {
       { param },
     );
   });
-  return { some: true, has: (address) => ranges.some((range) => isWithin(address, range)) };
+  return { has: (address) => ranges.some((range) => isWithin(address, range)) };
 }
 
 function parseRange(text: string): Range | null {

@@ -1,10 +1,19 @@
 import assert from 'node:assert/strict';
 import type { IncomingHttpHeaders } from 'node:http';
 import { describe, it } from 'node:test';
-import { type AccessRules, hostNameOf, isLoopback, refuseAccess } from '../access.ts';
+import { NO_TRUSTED_PROXIES, parseTrustedProxies } from '../../core/admission/trusted-proxies.ts';
+import { LlameroError } from '../../core/errors.ts';
+import { type AccessRules, decideAccess, hostNameOf, isLoopback } from '../access.ts';
 import { requestIdOf, timeoutOf, traceHeaders } from '../request-headers.ts';
 
-const OPEN: AccessRules = { keys: null, corsOrigins: ['http://app.example'], hostNames: new Set(['mybox']) };
+const OPEN: AccessRules = {
+  keys: null,
+  corsOrigins: ['http://app.example'],
+  hostNames: new Set(['mybox']),
+  trustedProxies: NO_TRUSTED_PROXIES,
+};
+/** The proxies at ::1 and in 10.0.0.0/8 are trusted, what comes from 127.0.0.1 is not. */
+const PROXIED: AccessRules = { ...OPEN, trustedProxies: parseTrustedProxies(['::1', '10.0.0.0/8']) };
 const entry = { id: 'key_1', name: 'test', hash: '', created: '' };
 const KEYED: AccessRules = { ...OPEN, keys: { verify: (key) => (key === 'right' ? entry : null) } };
 const LOCAL = '127.0.0.1';
@@ -35,6 +44,26 @@ const CASES: [
     LOCAL,
     'invalid_api_key',
   ],
+  ['a mere likeness of loopback', OPEN, { host: 'localhost' }, '::127.0.0.1', 'invalid_api_key'],
+  ['forwarded from a likeness', OPEN, { 'x-forwarded-for': '::127.0.0.1' }, LOCAL, 'invalid_api_key'],
+  ['a trusted proxy, local', PROXIED, { 'x-forwarded-for': '127.0.0.1' }, '::1', null],
+  ['the same by the newer header', PROXIED, { forwarded: 'for="127.0.0.1:99"' }, '::1', null],
+  ['a trusted proxy, elsewhere', PROXIED, { 'x-forwarded-for': '203.0.113.9' }, '::1', 'invalid_api_key'],
+  ['a made-up start of the chain', PROXIED, { 'x-forwarded-for': '127.0.0.1, 203.0.113.9' }, '::1', 'invalid_api_key'],
+  ['a start that does not matter', PROXIED, { 'x-forwarded-for': '203.0.113.9, 127.0.0.1' }, '::1', null],
+  ['a trusted proxy that does not know', PROXIED, { 'x-forwarded-for': 'unknown' }, '::1', 'invalid_api_key'],
+  [
+    'one header here, one not',
+    PROXIED,
+    { 'x-forwarded-for': '127.0.0.1', forwarded: 'for=1.2.3.4' },
+    '::1',
+    'invalid_api_key',
+  ],
+  ['an untrusted proxy beside', PROXIED, { 'x-forwarded-for': '203.0.113.9, 127.0.0.1' }, LOCAL, 'invalid_api_key'],
+  ['a trusted proxy of another machine', PROXIED, { 'x-forwarded-for': '127.0.0.1' }, '10.0.0.1', 'invalid_api_key'],
+  ['the same behind one here', PROXIED, { 'x-forwarded-for': '127.0.0.1, 10.0.0.1' }, '::1', 'invalid_api_key'],
+  ['a trusted proxy of another machine itself', PROXIED, {}, '10.0.0.1', 'invalid_api_key'],
+  ['a trusted proxy here itself', PROXIED, {}, '::1', null],
   ['a rebound name', OPEN, { host: 'evil.example:8080' }, LOCAL, 'permission_denied'],
   ['a name that only begins like ours', OPEN, { host: 'localhost.evil.example' }, LOCAL, 'permission_denied'],
   ['our own name', OPEN, { host: 'MyBox:8080' }, LOCAL, null],
@@ -86,9 +115,15 @@ const CASES: [
 describe('access', () => {
   for (const [name, rules, headers, from, code] of CASES) {
     it(`${name}: ${code ?? 'served'}`, () => {
-      assert.equal(refuseAccess(rules, headers, from)?.code ?? null, code);
+      const access = decideAccess(rules, headers, from);
+      assert.equal(access instanceof LlameroError ? access.code : null, code);
     });
   }
+
+  it('gives out the entry of the key, and null where there are none', () => {
+    assert.equal(decideAccess(KEYED, { authorization: 'Bearer right' }, '203.0.113.9'), entry);
+    assert.equal(decideAccess(OPEN, {}, LOCAL), null);
+  });
 
   it('reads host names and loopback addresses', () => {
     for (const [host, name] of [
