@@ -1,5 +1,4 @@
 import assert from 'node:assert/strict';
-import { execFile } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
@@ -8,8 +7,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { writeTinyModel } from '../../../testing/write-tiny-model.ts';
+import { type Ended, llamero as runLlamero } from '../../__tests__/child.ts';
 
-const MAIN = join(import.meta.dirname, '../../main.ts');
 const TIMEOUT = { timeout: 60_000 };
 let directory: string;
 let model: string;
@@ -24,13 +23,9 @@ after(async () => {
 });
 
 /** Runs the command line in an empty world: no engine, no configuration, a cache of its own. */
-async function llamero(...args: string[]): Promise<{ code: number; stdout: string; stderr: string }> {
-  const env = { PATH: process.env.PATH, HOME: directory, LLAMERO_CACHE_DIR: join(directory, 'cache') };
-  return await new Promise((resolve) => {
-    execFile(process.execPath, [MAIN, ...args], { env, cwd: directory }, (error, stdout, stderr) => {
-      resolve({ code: typeof error?.code === 'number' ? error.code : 0, stdout, stderr });
-    });
-  });
+function llamero(...args: string[]): Promise<Ended> {
+  const env = { LLAMERO_CACHE_DIR: join(directory, 'cache') };
+  return runLlamero(args, { cwd: directory, env });
 }
 
 describe('llamero inspect', () => {
