@@ -129,8 +129,8 @@ export class PoisonList {
   }
 }
 
-/** Length of the body, and SHA-256 of route and body. Costs about a millisecond per MB. */
+/** Length of the body, which also tells where the route ends, and SHA-256 of both. Costs about a millisecond per MB. */
 export function fingerprintOf(route: string, body: Buffer): Fingerprint {
-  const hash = createHash('sha256').update(route).update('\0').update(body).digest('base64url');
+  const hash = createHash('sha256').update(route).update(body).digest('base64url');
   return `${body.length}:${hash}` as Fingerprint;
 }

@@ -17,9 +17,13 @@ export class Quarantine {
     return this.#line.length;
   }
 
-  /** @returns true: it is your turn now; false: `onTurn` will be called, unless {@link leave} comes first. */
+  /**
+   * Takes a place in the line; who is in it already keeps his.
+   * @returns true: it is your turn now; false: `onTurn` will be called, unless {@link leave} comes first.
+   */
   enter(request: QuarantinedRequest): boolean {
-    return this.#line.push(request) === 1;
+    if (!this.#line.includes(request)) this.#line.push(request);
+    return this.#line[0] === request;
   }
 
   /** Gives up the turn, or the place in the line; nothing happens to who has none. The next one's turn comes at once. */

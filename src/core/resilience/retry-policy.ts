@@ -82,7 +82,7 @@ export function decideRetry(failed: FailedSend, config: Config['retry'], random:
   if (isClientError(failed.error.status) || isClientError(failed.engineStatus)) return no('client_error');
   const reason = reasonOf(failed, config.retryableErrors);
   if (reason === null) return no('not_retryable');
-  if (failed.engineLost && failed.losses > MAX_RESENDS_AFTER_LOSS) return no('engine_lost_again');
+  if (failed.losses > MAX_RESENDS_AFTER_LOSS) return no('engine_lost_again');
   if (failed.attempt > config.maxRetries) return no('retries_used_up');
   if (!failed.budgetHasRoom) return no('budget_used_up');
   const delayMs = waitMs(failed, config, random);
