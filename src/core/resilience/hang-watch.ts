@@ -2,6 +2,8 @@ import { compareSlots, type SlotProgress } from './compare-slots.ts';
 import { decideHang, type HangLimits, type HangLook, hangEvidence } from './decide-hang.ts';
 import { isOverdue, sampleLife, type WatchedExchange } from './watched-exchange.ts';
 
+export type { WatchedExchange } from './watched-exchange.ts';
+
 const TICK_MS = 150;
 /** With two ticks it stays below the second within which a hang has to be noticed. */
 const LOOK_LIMIT_MS = 600;
