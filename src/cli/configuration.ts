@@ -78,7 +78,6 @@ const WITHOUT_EFFECT = [
   'memoryLimit',
   'engine.memoryLimit',
   'timeouts.firstToken',
-  'gateway.trustedProxies',
 ];
 
 /** Keys that were set away from their default although they have no effect in this version. */

@@ -10,6 +10,7 @@ import { LlameroError } from './errors.ts';
 const milliseconds = (description: string) =>
   z.number().int().min(0).max(2_147_483_647).describe(`${description} (ms)`);
 const positiveMilliseconds = (description: string) => milliseconds(description).min(1);
+const network = z.union([z.ipv4(), z.ipv6(), z.cidrv4(), z.cidrv6()]);
 const port = z.number().int().min(0).max(65535);
 
 const engine = z.strictObject({
@@ -88,9 +89,11 @@ const gateway = z.strictObject({
     .default(null)
     .describe('File of hashed API keys, written by `llamero keys add`'),
   trustedProxies: z
-    .array(z.string())
+    .array(
+      z.string().refine((text) => network.safeParse(text).success, 'an IP address or a CIDR range such as 10.0.0.0/8'),
+    )
     .default([])
-    .describe('Addresses or CIDR ranges whose X-Forwarded-For and X-User-Id are believed'),
+    .describe('Addresses or CIDR ranges whose X-Forwarded-For, X-User-Id and X-Session-Id are believed'),
   bodyLimit: z
     .number()
     .int()
