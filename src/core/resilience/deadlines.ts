@@ -7,9 +7,10 @@ interface Phase {
   readonly blamesEngine: boolean;
 }
 
-/** The phases of a request that have a limit, in their order. The names stand in `details.phase` of `deadline_exceeded`. */
+/**
+ * The phases of a request that end in `deadline_exceeded`, in their order; the wait for a slot ends in `queue_timeout`. The names stand in `details.phase`.
+ */
 export const DEADLINE_PHASES = {
-  queue: { words: 'The wait for a slot', blamesEngine: false },
   connect: { words: 'Reaching the engine', blamesEngine: true },
   'first token': { words: 'The wait for the first token, without any progress of the prompt,', blamesEngine: true },
   idle: { words: 'The wait for the next token', blamesEngine: true },
@@ -28,7 +29,11 @@ export function deadlineExceeded(phase: DeadlinePhase, limitMs: number): Llamero
 
 /** Whether a passed deadline of this phase is a failure of the engine. What is no phase is not. */
 export function blamesEngine(phase: unknown): boolean {
-  return typeof phase === 'string' && phase in DEADLINE_PHASES && DEADLINE_PHASES[phase as DeadlinePhase].blamesEngine;
+  return (
+    typeof phase === 'string' &&
+    Object.hasOwn(DEADLINE_PHASES, phase) &&
+    DEADLINE_PHASES[phase as DeadlinePhase].blamesEngine
+  );
 }
 
 /** What is left of a limit that runs since `startedAt`, in ms, at least 0; null: no limit. Pure. */
