@@ -203,6 +203,7 @@ export const configSchema = z.strictObject({
           default: share('requests of class default').default(0.2),
           batch: share('requests of class batch').default(0.05),
         })
+        .refine((shares) => shares.default + shares.batch <= 0.9, { error: 'shares that are at most 0.9 together' })
         .prefault({}),
     })
     .prefault({}),

@@ -55,7 +55,9 @@ function servedBefore(other: ClientAccount, place: QueuePlace, start: number, se
   const turns = ((start - other.counter) * other.weight) / service;
   const { account } = place;
   const winsTie =
-    other.running === account.running ? (other.first?.arrival ?? 0) < place.arrival : other.running < account.running;
+    other.running === account.running
+      ? (other.first?.arrival ?? 0) < (account.first?.arrival ?? 0)
+      : other.running < account.running;
   const whole = Math.ceil(turns);
   return Math.min(other.waiting, whole === turns && winsTie ? whole + 1 : whole);
 }

@@ -148,17 +148,20 @@ export class FairQueue {
     const place = waiter.place;
     if (place?.state !== 'granted') return;
     this.#scheduler.refund(place);
+    waiter.place = null;
     this.releaseSlots(place.slots);
   }
 
   /** The true length of the prompt and how much of it was in the cache; replaces the estimate. May come after {@link release}. */
   chargePrompt(waiter: SlotWaiter, promptTokens: number, cachedTokens: number): void {
-    if (waiter.place !== null) this.#scheduler.chargePrompt(waiter.place, promptTokens, cachedTokens);
+    const place = waiter.place;
+    if (place !== null && place.state !== 'waiting') this.#scheduler.chargePrompt(place, promptTokens, cachedTokens);
   }
 
   /** Tokens were generated since the last call. May come after {@link release}. */
   chargeGenerated(waiter: SlotWaiter, tokens: number): void {
-    if (waiter.place !== null) this.#scheduler.chargeGenerated(waiter.place, tokens);
+    const place = waiter.place;
+    if (place !== null && place.state !== 'waiting') this.#scheduler.chargeGenerated(place, tokens);
   }
 
   /** Expected place in the order of service: 1 is next; 0 when it does not wait. */
@@ -229,6 +232,7 @@ export class FairQueue {
 
   #drop(place: QueuePlace): void {
     this.#scheduler.leave(place);
+    place.waiter.place = null;
     if (this.#turn !== place) return;
     this.#turn = null;
     this.#grant();

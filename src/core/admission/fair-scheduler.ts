@@ -9,9 +9,9 @@ const NEWEST = 0.1;
 /**
  * Decides whose request is next. No clock, no I/O: the same calls always give the same decisions.
  *
- * Among classes: the most urgent class that has requests waiting goes first. While a class waits behind a more urgent one,
- * its minimum share of all service that is given is saved up for it, and as soon as that pays for an average request, one
- * of its requests goes first and is paid from it. What that request used beyond it is paid off before the next one.
+ * Among classes: the most urgent class that has requests waiting goes first. While a class waits, its minimum share of all
+ * service is saved up for it, less what it gets; as soon as that pays for an average request, one of its requests goes
+ * first. What that request used beyond the savings is paid off before the next one.
  *
  * Within a class: the Virtual Token Counter, see {@link FairClass}. Within a client: order of arrival.
  *
@@ -164,14 +164,10 @@ export class FairScheduler {
     const before = place.service;
     place.service += service;
     own.charge(place.account, service);
-    if (place.byShare) own.credit -= Math.max(0, place.service - place.prepaid) - Math.max(0, before - place.prepaid);
-    let urgent = 0;
     for (const other of this.classes) {
-      if (other.credit < 0 || (urgent > 0 && other.waiting > 0)) {
-        other.credit += other.share * service;
-        forgetSavings(other);
-      }
-      urgent += other.waiting;
+      if (other.waiting > 0 || other.credit < 0) other.credit += other.share * service;
+      if (other === own) payFromShare(place, before);
+      forgetSavings(other);
     }
   }
 
@@ -211,6 +207,14 @@ export class FairScheduler {
       prepaid: 0,
     };
   }
+}
+
+/** What a class gets anyway, its share need not give; below zero goes only what was granted for the share's sake. */
+function payFromShare(place: QueuePlace, serviceBefore: number): void {
+  const own = place.account.class;
+  const { service, prepaid, byShare } = place;
+  if (byShare) own.credit -= Math.max(0, service - prepaid) - Math.max(0, serviceBefore - prepaid);
+  else if (own.credit > 0) own.credit = Math.max(0, own.credit - (service - serviceBefore));
 }
 
 /** Nothing is saved for a class that does not wait. What it had ahead of time stays: it would come back for more at once. */
