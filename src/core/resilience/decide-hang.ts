@@ -31,6 +31,8 @@ export interface HangLimits {
   readonly idleMs: number;
   /** Longest time without a sign of life, however busy the process (`timeouts.firstToken`). */
   readonly firstTokenMs: number;
+  /** Between looks; default {@link LOOK_INTERVAL_MS}. */
+  readonly lookIntervalMs?: number;
 }
 
 /** `alive`: nothing to do. `ask`: look at the engine. `wait`: not clear yet. `hang`: replace it. */
@@ -46,10 +48,11 @@ export const LOOK_INTERVAL_MS = 1500;
  * Whether an engine hangs. `/health` has no say, and neither have the comments that keep a stream open: both come from HTTP
  * threads that go on while nothing is decoded. Pure.
  */
-export function decideHang(seen: HangObservation, { idleMs, firstTokenMs }: HangLimits): HangDecision {
+export function decideHang(seen: HangObservation, limits: HangLimits): HangDecision {
+  const { idleMs, firstTokenMs, lookIntervalMs = LOOK_INTERVAL_MS } = limits;
   if (seen.longestSilenceMs < idleMs) return 'alive';
   const { look } = seen;
-  if (look === null) return seen.sinceLookMs >= LOOK_INTERVAL_MS ? 'ask' : 'wait';
+  if (look === null) return seen.sinceLookMs >= lookIntervalMs ? 'ask' : 'wait';
   if (look.process === 'frozen') return 'hang';
   if (look.slots === 'advanced') return 'alive';
   if (seen.engineSilenceMs < idleMs) return 'wait';

@@ -107,9 +107,9 @@ export class HangWatch<Exchange extends WatchedExchange> {
     const { idleMs } = this.#options;
     return decideHang(
       {
-        longestSilenceMs: watched.reduce((longest, { watchedSilenceMs }) => Math.max(longest, watchedSilenceMs), -1),
+        longestSilenceMs: watched.reduce((longest, { watchedSilentMs }) => Math.max(longest, watchedSilentMs), -1),
         engineSilenceMs: this.#engineSilenceMs,
-        decoding: watched.some((one) => one.phase === 'decode' && one.watchedSilenceMs >= idleMs),
+        decoding: watched.some((one) => one.phase === 'decode' && one.watchedSilentMs >= idleMs),
         reading: watched.some((one) => one.phase !== 'decode'),
         sinceLookMs: this.#sinceLookMs,
         look,
@@ -146,10 +146,10 @@ export class HangWatch<Exchange extends WatchedExchange> {
     const stuck = steady.length - advancing;
     if (stuck > 0) {
       const overdue = steady.filter((exchange) => isOverdue(exchange, this.#options, 0));
-      overdue.sort((a, b) => b.watchedSilenceMs - a.watchedSilenceMs);
+      overdue.sort((a, b) => b.watchedSilentMs - a.watchedSilentMs);
       for (const exchange of overdue.slice(0, stuck)) this.#report(exchange);
     } else {
-      for (const exchange of watched) exchange.watchedSilenceMs = 0;
+      for (const exchange of watched) exchange.watchedSilentMs = 0;
     }
   }
 
@@ -161,8 +161,8 @@ export class HangWatch<Exchange extends WatchedExchange> {
   }
 
   #report(exchange: Exchange): void {
-    const silentMs = exchange.watchedSilenceMs;
-    exchange.watchedSilenceMs = 0;
+    const silentMs = exchange.watchedSilentMs;
+    exchange.watchedSilentMs = 0;
     this.#options.onSilent(exchange, silentMs);
   }
 }

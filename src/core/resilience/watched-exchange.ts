@@ -14,7 +14,7 @@ export interface WatchedExchange {
   /** Begin with -1. */
   watchedLifeCount: number;
   /** Begin with 0. */
-  watchedSilenceMs: number;
+  watchedSilentMs: number;
 }
 
 /**
@@ -25,12 +25,12 @@ export function sampleLife(exchanges: readonly WatchedExchange[], elapsedMs: num
   let anyLife = false;
   for (const exchange of exchanges) {
     if (exchange.lifeCount === exchange.watchedLifeCount) {
-      exchange.watchedSilenceMs += elapsedMs;
+      exchange.watchedSilentMs += elapsedMs;
       continue;
     }
     if (exchange.watchedLifeCount !== -1 || exchange.lifeCount > 0) anyLife = true;
     exchange.watchedLifeCount = exchange.lifeCount;
-    exchange.watchedSilenceMs = 0;
+    exchange.watchedSilentMs = 0;
   }
   return anyLife;
 }
@@ -40,11 +40,11 @@ export function sampleLife(exchanges: readonly WatchedExchange[], elapsedMs: num
  * by nature and has a limit of its own.
  */
 export function isOverdue(
-  { phase, watchedSilenceMs }: WatchedExchange,
+  { phase, watchedSilentMs }: WatchedExchange,
   { idleMs, firstTokenMs }: HangLimits,
   engineSilenceMs: number,
 ): boolean {
   if (phase === null || phase === 'whole') return false;
   const limitMs = phase === 'decode' ? idleMs : Math.max(idleMs, firstTokenMs);
-  return watchedSilenceMs - engineSilenceMs >= limitMs;
+  return watchedSilentMs - engineSilenceMs >= limitMs;
 }

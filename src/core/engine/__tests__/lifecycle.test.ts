@@ -41,6 +41,10 @@ const cleared = (generation: number): EngineEvent => ({ type: 'cleared', generat
 const delayOver = (generation: number): EngineEvent => ({ type: 'delay-over', generation });
 const stop: EngineEvent = { type: 'stop' };
 const drain: EngineEvent = { type: 'drain' };
+const HUNG: ExitCause = { name: 'hung', message: 'silent', final: false };
+const hung = (generation: number, at = 5): EngineEvent => ({ type: 'hung', generation, at, cause: HUNG });
+const replace = (generation: number): EngineEvent => ({ type: 'replace', generation, cause: 'memory_limit' });
+const drained = (generation: number): EngineEvent => ({ type: 'drained', generation });
 
 describe('the life of an engine', () => {
   const table: [name: string, events: EngineEvent[], state: EngineState['name'], effects: string[]][] = [
@@ -121,13 +125,129 @@ describe('the life of an engine', () => {
       ['spawn', 'clear'],
     ],
   ];
-  for (const [name, events, state, effects] of table) {
+  const replaced: typeof table = [
+    ['a replacement drains first', [start, ready(1), replace(1)], 'draining', ['spawn']],
+    ['and ends when nothing is left', [start, ready(1), replace(1), drained(1)], 'stopping', ['spawn', 'terminate']],
+    [
+      'then the next one starts at once',
+      [start, ready(1), replace(1), drained(1), exited(1, 9)],
+      'starting',
+      ['spawn', 'terminate', 'spawn'],
+    ],
+    [
+      'drained a second time changes nothing',
+      [start, ready(1), replace(1), drained(1), drained(1)],
+      'stopping',
+      ['spawn', 'terminate'],
+    ],
+    [
+      'drained of the old generation does nothing to the next',
+      [start, ready(1), replace(1), drained(1), exited(1, 9), ready(2), drained(1)],
+      'ready',
+      ['spawn', 'terminate', 'spawn'],
+    ],
+    ['only a ready engine is replaced', [start, replace(1), drained(1)], 'starting', ['spawn']],
+    ['drained alone means nothing', [start, ready(1), drained(1)], 'ready', ['spawn']],
+    ['nor does it end a drain without replacement', [start, ready(1), drain, drained(1)], 'draining', ['spawn']],
+    [
+      'a replacement of an older generation is ignored',
+      [start, exited(1, 5), cleared(1), delayOver(1), ready(2), replace(1)],
+      'ready',
+      ['spawn', 'clear', 'delay 0', 'spawn'],
+    ],
+    [
+      'a second replacement changes nothing',
+      [start, ready(1), replace(1), replace(1), drained(1), replace(1), exited(1, 9), replace(1)],
+      'starting',
+      ['spawn', 'terminate', 'spawn'],
+    ],
+    ['a drain for good comes before it', [start, ready(1), replace(1), drain, drained(1)], 'draining', ['spawn']],
+    ['and ends without another start', [start, ready(1), replace(1), drain, exited(1, 9)], 'stopped', ['spawn']],
+    ['a stop comes before it', [start, ready(1), replace(1), stop], 'stopping', ['spawn', 'terminate']],
+    [
+      'also while the old one ends',
+      [start, ready(1), replace(1), drained(1), stop, exited(1, 9)],
+      'stopped',
+      ['spawn', 'terminate'],
+    ],
+    [
+      'an engine that dies while it is drained has crashed',
+      [start, ready(1), replace(1), exited(1, 9)],
+      'crashed',
+      ['spawn', 'clear'],
+    ],
+    [
+      'and drained comes too late then',
+      [start, ready(1), replace(1), exited(1, 9), drained(1), cleared(1)],
+      'backing-off',
+      ['spawn', 'clear', 'delay 0'],
+    ],
+    ['a hung engine is killed', [start, ready(1), hung(1)], 'crashed', ['spawn', 'kill']],
+    ['cleared once it is gone', [start, ready(1), hung(1), exited(1, 9)], 'crashed', ['spawn', 'kill', 'clear']],
+    [
+      'and started again at once',
+      [start, ready(1), hung(1), exited(1, 9), cleared(1), delayOver(1)],
+      'starting',
+      ['spawn', 'kill', 'clear', 'delay 0', 'spawn'],
+    ],
+    ['hung twice is killed once', [start, ready(1), hung(1), hung(1)], 'crashed', ['spawn', 'kill']],
+    [
+      'its exit is seen once',
+      [start, ready(1), hung(1), exited(1, 9), exited(1, 9)],
+      'crashed',
+      ['spawn', 'kill', 'clear'],
+    ],
+    ['a start has a limit of its own', [start, hung(1)], 'starting', ['spawn']],
+    [
+      'a hang of an older generation is ignored',
+      [start, exited(1, 5), cleared(1), delayOver(1), ready(2), hung(1)],
+      'ready',
+      ['spawn', 'clear', 'delay 0', 'spawn'],
+    ],
+    [
+      'one that hangs while it is replaced has crashed',
+      [start, ready(1), replace(1), hung(1)],
+      'crashed',
+      ['spawn', 'kill'],
+    ],
+    ['one that hangs while it is drained is ended', [start, ready(1), drain, hung(1)], 'stopping', ['spawn', 'kill']],
+    [
+      'one that is being stopped is killed anyway',
+      [start, ready(1), stop, hung(1)],
+      'stopping',
+      ['spawn', 'terminate'],
+    ],
+    ['a stop waits for its end', [start, ready(1), hung(1), stop], 'stopping', ['spawn', 'kill']],
+    ['and comes to it', [start, ready(1), hung(1), stop, exited(1, 9)], 'stopped', ['spawn', 'kill']],
+    [
+      'a stop after its end waits for nothing',
+      [start, ready(1), hung(1), exited(1, 9), stop, cleared(1)],
+      'stopped',
+      ['spawn', 'kill', 'clear'],
+    ],
+  ];
+  for (const [name, events, state, effects] of [...table, ...replaced]) {
     it(name, () => {
       const result = run(events);
       assert.equal(result.state.name, state);
       assert.deepEqual(result.effects, effects);
     });
   }
+
+  it('counts a hang as a crash, with its cause, and a replacement not', () => {
+    const afterHang = run([start, ready(1), hung(1), exited(1, 9)]);
+    assert.ok(afterHang.state.name === 'crashed' && afterHang.state.cause.name === 'hung');
+    assert.deepEqual(afterHang.state.crashes, [5]);
+    const afterReplacement = run([start, ready(1), replace(1), drained(1), exited(1, 9)]);
+    assert.deepEqual(afterReplacement.state.crashes, []);
+    assert.equal(afterReplacement.state.generation, 2);
+  });
+
+  it('remembers earlier crashes over a replacement', () => {
+    const crashed = [start, ready(1), exited(1, 5), cleared(1), delayOver(1)];
+    const { state } = run([...crashed, ready(2), replace(2), drained(2), exited(2, 9)]);
+    assert.deepEqual(state.crashes, [5]);
+  });
 
   it('fails after more crashes in the window than allowed, then tries slowly', () => {
     const crash = (generation: number, at: number): EngineEvent[] => [
