@@ -23,7 +23,7 @@ export interface ClientLimits {
 /** Somebody who sends requests, as all of admission knows him. */
 export interface Client {
   readonly pool: ClientPool;
-  /** Identity of all state that is kept of him: `pool:id`, at most 200 characters. Never shown as it is. */
+  /** Identity of all state that is kept of him: `pool:kind:id`, at most 200 characters. Never shown as it is. */
   readonly key: string;
   /** Share of the engine beside other clients; 1 is everybody's. */
   readonly weight: number;
