@@ -1,5 +1,5 @@
 import { Command, InvalidArgumentError } from 'commander';
-import { formatBytes } from '../../core/engine/model/byte-size.ts';
+import { formatBytes } from '../../core/engine/download/byte-size.ts';
 import { estimateMemory } from '../../core/engine/model/estimate-memory.ts';
 import type { MemoryEstimate } from '../../core/engine/model/estimate-memory.ts';
 import { CACHE_TYPES } from '../../core/engine/model/ggml-types.ts';

@@ -1,5 +1,5 @@
 import { describeVersion } from '../../core/engine/install/engine-version.ts';
-import { formatBytes } from '../../core/engine/model/byte-size.ts';
+import { formatBytes } from '../../core/engine/download/byte-size.ts';
 import { memoryFit } from '../../core/engine/model/machine-memory.ts';
 import type { MachineMemory } from '../../core/engine/model/machine-memory.ts';
 import { describeFit, formatCount } from '../model-words.ts';

@@ -8,7 +8,7 @@ import type { Config } from '../../core/config.ts';
 import { cacheDirectory } from '../../core/engine/install/cache-directory.ts';
 import { locateEngine } from '../../core/engine/install/locate-engine.ts';
 import { requireBuildTools } from '../../core/engine/install/toolchain.ts';
-import { freeDiskBytes } from '../../core/engine/model/disk-space.ts';
+import { freeDiskBytes } from '../../core/engine/download/disk-space.ts';
 import { estimateMemory } from '../../core/engine/model/estimate-memory.ts';
 import { inspectModel } from '../../core/engine/model/inspect-model.ts';
 import { readMachineMemory } from '../../core/engine/model/machine-memory.ts';

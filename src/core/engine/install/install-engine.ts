@@ -1,7 +1,9 @@
+import { mkdir } from 'node:fs/promises';
+import path from 'node:path';
 import { LlameroError } from '../../errors.ts';
+import { withFileLock } from '../download/file-lock.ts';
 import { engineCacheDirectory } from './cache-directory.ts';
 import type { EngineBinary } from './engine-binary.ts';
-import { withInstallLock } from './install-lock.ts';
 import type { OnInstallProgress } from './install-progress.ts';
 import { installFromRelease, type ReleaseTimeouts } from './install-release.ts';
 import { installFromSource, type InstallFromSourceOptions } from './install-source.ts';
@@ -29,6 +31,9 @@ export interface InstallEngineOptions {
   source?: InstallFromSourceOptions['source'];
 }
 
+/** A build keeps the machine so busy that its lock may be refreshed late. */
+const LOCK_STALE_MS = 10_000;
+
 /**
  * Installs the pinned llama-server into llamero's cache, or returns the installation that is there. Only one process
  * installs at a time: the others wait, say so, and then use what the first one installed.
@@ -41,11 +46,13 @@ export async function installEngine(options: InstallEngineOptions): Promise<Engi
   const found = await present();
   if (found !== null) return found;
   const cache = engineCacheDirectory(env);
-  return withInstallLock(
+  await mkdir(cache, { recursive: true });
+  return withFileLock(
     cache,
     {
       signal,
-      staleMs: options.lockStaleMs,
+      lockPath: path.join(cache, 'install.lock'),
+      staleMs: options.lockStaleMs ?? LOCK_STALE_MS,
       onWait: (waitedMs) =>
         onProgress({
           step: 'wait',

@@ -1,8 +1,8 @@
 import { open, readdir, rm, stat } from 'node:fs/promises';
 import path from 'node:path';
 import { LlameroError } from '../../errors.ts';
+import { downloadFile } from '../download/download-file.ts';
 import { detectAccelerators } from './accelerator.ts';
-import { downloadVerified } from './download.ts';
 import { ENGINE_EXECUTABLE, proveEngine } from './engine-binary.ts';
 import type { OnInstallProgress } from './install-progress.ts';
 import { publishInstallation, type CachedEngine } from './installed-engines.ts';
@@ -10,6 +10,7 @@ import { ENGINE_TAG } from './pinned-engine.ts';
 import { archiveVariant, chooseArchives, type ReleaseTarget } from './release-archive.ts';
 import {
   connectReleaseServer,
+  describeNetworkError,
   RELEASE_TIMEOUTS,
   releaseFiles,
   type ReleaseFile,
@@ -69,10 +70,30 @@ async function downloadAll(
   const targets: string[] = [];
   for (const file of files) {
     const target = path.join(cache, 'work', file.name);
-    await downloadVerified(file, target, { dispatcher: server.dispatcher, server: server.name, signal, onProgress });
+    await downloadFile({
+      url: new URL(file.url),
+      target,
+      label: `${file.name} from ${server.name}`,
+      client: server,
+      checksum: { algorithm: 'sha256', hex: file.sha256 },
+      bytes: file.sizeBytes,
+      // Whoever cannot have the archive builds: better soon than late.
+      futileAttempts: 2,
+      // The caller's lock covers it.
+      lock: false,
+      explainStatus: (status) => refused(status, file, server),
+      explainBreak: (error) => describeNetworkError(error, server.name),
+      signal,
+      onProgress,
+    });
     targets.push(target);
   }
   return targets;
+}
+
+function refused(status: number, file: ReleaseFile, server: ReleaseServer): LlameroError {
+  const what = status === 404 ? `has no ${file.name}` : `answered with status ${status} for ${file.name}`;
+  return new LlameroError('install_failed', `${server.name} ${what}.`);
 }
 
 async function unpackAndPublish(

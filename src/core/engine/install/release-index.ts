@@ -1,6 +1,7 @@
-import { EnvHttpProxyAgent, interceptors, request, type Dispatcher } from 'undici';
+import { interceptors, request, type Dispatcher } from 'undici';
 import { z } from 'zod';
 import { LlameroError } from '../../errors.ts';
+import { createHttpClient } from '../download/http-client.ts';
 import { ENGINE_REPOSITORY } from './pinned-engine.ts';
 
 /** Deadlines of talking to the release server, in ms. */
@@ -52,15 +53,8 @@ const POINTER_FILE = 'nightly-tag.txt';
 export function connectReleaseServer(env: NodeJS.ProcessEnv, timeouts: ReleaseTimeouts): ReleaseServer {
   const mirror = env['LLAMERO_RELEASE_MIRROR']?.replace(/\/+$/, '');
   const bases = { api: mirror || 'https://api.github.com', files: mirror || 'https://github.com' };
-  const agent = new EnvHttpProxyAgent({
-    httpProxy: env['http_proxy'] ?? env['HTTP_PROXY'] ?? '',
-    httpsProxy: env['https_proxy'] ?? env['HTTPS_PROXY'] ?? '',
-    noProxy: env['no_proxy'] ?? env['NO_PROXY'] ?? '',
-    connect: { timeout: timeouts.connectMs },
-    headersTimeout: timeouts.idleMs,
-    bodyTimeout: timeouts.idleMs,
-  });
-  const dispatcher = agent.compose(interceptors.redirect({ maxRedirections: 5 }));
+  const client = createHttpClient({ env, ...timeouts });
+  const dispatcher = client.dispatcher.compose(interceptors.redirect({ maxRedirections: 5 }));
   // Shared addresses of CI machines use up GitHub's anonymous quota; the token of the job does not.
   const token = mirror ? undefined : env['GITHUB_TOKEN'];
   const headers = {
@@ -73,8 +67,7 @@ export function connectReleaseServer(env: NodeJS.ProcessEnv, timeouts: ReleaseTi
   return {
     dispatcher,
     name,
-    // Not close(), which would wait for a request that was given up.
-    close: () => agent.destroy(),
+    close: async () => await client[Symbol.asyncDispose](),
     async files(tag, signal) {
       const url = `${bases.api}/repos/${ENGINE_REPOSITORY}/releases/tags/${tag}`;
       const answer = releaseSchema.safeParse(JSON.parse(await fetchText(url, dispatcher, { headers, signal, name })));

@@ -1,11 +1,13 @@
-import { mkdir, stat } from 'node:fs/promises';
+import { mkdir } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { LlameroError } from '../../errors.ts';
-import { formatBytes } from './byte-size.ts';
+import { formatBytes } from '../download/byte-size.ts';
 import { chooseModel, nothingFits } from './choose-file.ts';
 import type { FileWish, RepositoryModel } from './choose-file.ts';
-import { diskSpaceProblem, freeDiskBytes } from './disk-space.ts';
-import { downloadFile } from './download-file.ts';
+import { diskSpaceProblem, freeDiskBytes } from '../download/disk-space.ts';
+import { statusError } from '../download/download-failure.ts';
+import { downloadFile } from '../download/download-file.ts';
+import { bytesOf } from '../download/file-size.ts';
 import { createHubClient, hubAccess, hubFileUrl, listHubRepository } from './hub.ts';
 import type { HubFile, HubListing } from './hub.ts';
 import {
@@ -16,7 +18,7 @@ import {
   snapshotPath,
   writeMainRef,
 } from './hub-cache.ts';
-import type { ModelProgress } from './progress-meter.ts';
+import type { ModelProgress } from './model-progress.ts';
 
 /** What {@link fetchHubModel} needs. */
 export interface HubModelRequest extends FileWish {
@@ -89,9 +91,9 @@ async function download(directory: string, request: HubModelRequest): Promise<Hu
       client,
       headers: access.headers,
       checksum: file.checksum,
-      hub: true,
-      ...(signal === undefined ? {} : { signal }),
-      ...(request.onProgress === undefined ? {} : { onProgress: request.onProgress }),
+      explainStatus: (status, what) => statusError(status, what, true),
+      signal,
+      onProgress: request.onProgress,
     });
     await linkBlob(blob, pointer);
   }
@@ -125,14 +127,6 @@ async function checkSpace(directory: string, files: readonly HubFile[]): Promise
   await mkdir(blobs, { recursive: true });
   const problem = diskSpaceProblem(needed, await freeDiskBytes(blobs), blobs);
   if (problem !== null) throw new LlameroError('install_failed', problem);
-}
-
-async function bytesOf(path: string): Promise<number> {
-  return await stat(path).then(
-    (entry) => entry.size,
-    // Not there yet.
-    () => 0,
-  );
 }
 
 function nameOf(model: RepositoryModel): string {

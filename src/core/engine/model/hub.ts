@@ -1,9 +1,9 @@
 import { LlameroError } from '../../errors.ts';
-import type { Checksum } from './checksum.ts';
-import { statusError, transferError } from './download-failure.ts';
-import { createHttpClient } from './http-client.ts';
-import type { HttpClient } from './http-client.ts';
-import { isAllowedAddress } from './model-reference.ts';
+import type { Checksum } from '../download/checksum.ts';
+import { statusError, transferError } from '../download/download-failure.ts';
+import { createHttpClient } from '../download/http-client.ts';
+import type { HttpClient } from '../download/http-client.ts';
+import { isAllowedAddress } from '../download/allowed-address.ts';
 
 /** Where models are looked up, and with whose rights. */
 export interface HubAccess {

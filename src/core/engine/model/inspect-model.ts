@@ -1,14 +1,14 @@
 import { stat } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { LlameroError } from '../../errors.ts';
-import { statusError, transferError } from './download-failure.ts';
+import { statusError, transferError } from '../download/download-failure.ts';
 import type { GgufFacts } from './gguf-facts.ts';
-import { createHttpClient } from './http-client.ts';
-import type { HttpClient } from './http-client.ts';
+import { createHttpClient } from '../download/http-client.ts';
+import type { HttpClient } from '../download/http-client.ts';
 import { createHubClient, hubAccess, hubFileUrl, listHubRepository } from './hub.ts';
 import { choose, findCachedHubModel } from './hub-model.ts';
 import type { ModelReference } from './model-reference.ts';
-import type { ModelProgress } from './progress-meter.ts';
+import type { ModelProgress } from './model-progress.ts';
 import { readGgufFacts, readRemoteGgufFacts } from './read-gguf.ts';
 import { expandHome, preferLocalFile } from './resolve-model.ts';
 import type { ResolveModelOptions } from './resolve-model.ts';

@@ -1,4 +1,5 @@
 import { LlameroError } from '../../errors.ts';
+import { isAllowedAddress } from '../download/allowed-address.ts';
 
 /** What a user's word for a model means, before anything has been looked at. */
 export type ModelReference =
@@ -19,7 +20,6 @@ const REPOSITORY = new RegExp(`^(${NAME}/${NAME})(?::([A-Za-z0-9_.-]+))?$`);
 const REPOSITORY_FILE = new RegExp(`^(${NAME}/${NAME})/(.+\\.gguf)$`, 'i');
 const HUB_PAGE = new RegExp(`^/(${NAME}/${NAME})(?:/(?:blob|resolve)/main/(.+\\.gguf))?/?$`, 'i');
 const HUB_HOSTS = new Set(['huggingface.co', 'www.huggingface.co', 'hf.co']);
-const LOOPBACK_HOSTS = new Set(['localhost', '127.0.0.1', '[::1]']);
 
 /**
  * Reads a model reference: a path, an https address, `user/repo[:quant]` or `user/repo/file.gguf`. Pure: nothing is
@@ -42,15 +42,6 @@ export function parseModelReference(text: string): ModelReference {
     return { kind: 'huggingface', repository: repository[1], quantization: repository[2] ?? null };
   }
   return { kind: 'path', path: trimmed };
-}
-
-/**
- * Whether llamero downloads from this address: https anywhere, http from this machine only (a local mirror), because
- * http has no protection against a changed model on the way.
- */
-export function isAllowedAddress(url: URL): boolean {
-  if (url.protocol === 'https:') return true;
-  return url.protocol === 'http:' && LOOPBACK_HOSTS.has(url.hostname);
 }
 
 function parseAddress(text: string): ModelReference {

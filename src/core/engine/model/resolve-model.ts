@@ -6,7 +6,7 @@ import { checkGgufModel } from './check-gguf.ts';
 import { fetchHubModel } from './hub-model.ts';
 import { parseModelReference } from './model-reference.ts';
 import type { ModelReference } from './model-reference.ts';
-import type { ModelProgress } from './progress-meter.ts';
+import type { ModelProgress } from './model-progress.ts';
 import { modelNameOf, partsOf } from './split-file.ts';
 import { fetchUrlModel } from './url-model.ts';
 

@@ -1,9 +1,9 @@
 import { createHash } from 'node:crypto';
 import { join } from 'node:path';
 import { cacheDirectory } from '../install/cache-directory.ts';
-import { downloadFile } from './download-file.ts';
-import { createHttpClient } from './http-client.ts';
-import type { ModelProgress } from './progress-meter.ts';
+import { downloadFile } from '../download/download-file.ts';
+import { createHttpClient } from '../download/http-client.ts';
+import type { ModelProgress } from './model-progress.ts';
 import { partsOf } from './split-file.ts';
 
 /** What {@link fetchUrlModel} needs. */
@@ -26,13 +26,7 @@ export async function fetchUrlModel(request: UrlModelRequest): Promise<string> {
   const targets = urls.map((url) => urlCachePath(url, urls[0]!, env));
   await using client = createHttpClient({ env });
   for (const [index, url] of urls.entries()) {
-    await downloadFile({
-      url,
-      target: targets[index]!,
-      client,
-      ...(signal === undefined ? {} : { signal }),
-      ...(onProgress === undefined ? {} : { onProgress }),
-    });
+    await downloadFile({ url, target: targets[index]!, client, signal, onProgress });
   }
   return targets[0]!;
 }

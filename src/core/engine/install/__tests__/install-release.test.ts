@@ -133,7 +133,7 @@ posixSuite('installing the release archive', { timeout: 180_000 }, () => {
     mirror.fault = 'cut-then-dead';
     await fails({}, /failed/);
     const work = path.join(engineCacheDirectory(env), 'work');
-    const [part] = await readdir(work);
+    const part = (await readdir(work)).find((name) => name.endsWith('.part'));
     await writeFile(path.join(work, part ?? ''), Buffer.alloc(150_000, 'x'));
     mirror.fault = null;
     assert.equal((await install()).build, 11150);
@@ -250,7 +250,7 @@ posixSuite('installing the release archive', { timeout: 180_000 }, () => {
     const work = path.join(engineCacheDirectory(env), 'work');
     for (;;) {
       for (const name of await readdir(work)) {
-        if ((await stat(path.join(work, name))).size > 0) return;
+        if (name.endsWith('.part') && (await stat(path.join(work, name))).size > 0) return;
       }
       await delay(10);
     }

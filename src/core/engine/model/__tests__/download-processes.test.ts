@@ -11,7 +11,7 @@ import { setImmediate } from 'node:timers/promises';
 import { writeTinyModel } from '../../../../testing/write-tiny-model.ts';
 import type { ResolvedModel } from '../resolve-model.ts';
 import { urlCachePath } from '../url-model.ts';
-import { sha256, startFileMirror } from './file-mirror.ts';
+import { sha256, startFileMirror } from '../../download/__tests__/file-mirror.ts';
 
 const PROGRAM = join(import.meta.dirname, 'download-process.ts');
 const TIMEOUT = { timeout: 60_000 };

@@ -12,7 +12,7 @@ import { scanGguf } from '../gguf-scan.ts';
 import { inspectModel } from '../inspect-model.ts';
 import { memoryFit } from '../machine-memory.ts';
 import { readGgufFacts } from '../read-gguf.ts';
-import { startFileMirror } from './file-mirror.ts';
+import { startFileMirror } from '../../download/__tests__/file-mirror.ts';
 import { startHubMirror } from './hub-mirror.ts';
 
 const TIMEOUT = { timeout: 30_000 };

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
-import { sha256, startFileMirror } from './file-mirror.ts';
-import type { FileMirror } from './file-mirror.ts';
+import { sha256, startFileMirror } from '../../download/__tests__/file-mirror.ts';
+import type { FileMirror } from '../../download/__tests__/file-mirror.ts';
 
 /** A server that answers as the Hugging Face hub does for one public or private repository. */
 export interface HubMirror extends AsyncDisposable {

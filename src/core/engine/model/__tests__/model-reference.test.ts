@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { LlameroError } from '../../../errors.ts';
-import { isAllowedAddress, parseModelReference } from '../model-reference.ts';
+import { isAllowedAddress } from '../../download/allowed-address.ts';
+import { parseModelReference } from '../model-reference.ts';
 import type { ModelReference } from '../model-reference.ts';
 
 const path = (value: string): ModelReference => ({ kind: 'path', path: value });

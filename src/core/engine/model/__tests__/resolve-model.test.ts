@@ -7,7 +7,7 @@ import { after, before, describe, it } from 'node:test';
 import { writeTinyModel } from '../../../../testing/write-tiny-model.ts';
 import { LlameroError } from '../../../errors.ts';
 import { resolveModel } from '../resolve-model.ts';
-import { sha256, startFileMirror } from './file-mirror.ts';
+import { sha256, startFileMirror } from '../../download/__tests__/file-mirror.ts';
 import { COMMIT, startHubMirror } from './hub-mirror.ts';
 
 const TIMEOUT = { timeout: 30_000 };
@@ -197,7 +197,7 @@ describe('resolveModel: a Hugging Face name', () => {
     const env = { HF_ENDPOINT: mirror.url, HF_HUB_CACHE: folder() };
     mirror.storage.files.set(`/storage/${sha256(model)}`, { content: Buffer.alloc(model.length) });
     const wanted = resolveModel({ reference: 'user/tiny-GGUF', env });
-    await assert.rejects(wanted, failsWith('install_failed', /came damaged/));
+    await assert.rejects(wanted, failsWith('install_failed', /is corrupted/));
     assert.deepEqual(await readdir(join(env.HF_HUB_CACHE, 'models--user--tiny-GGUF/blobs')), []);
   });
 

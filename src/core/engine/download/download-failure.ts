@@ -1,7 +1,7 @@
 import { LlameroError } from '../../errors.ts';
 
 /** Attempts in a row without a single new byte, before a download is given up. */
-const MOST_FUTILE_ATTEMPTS = 5;
+const MOST_FUTILE_ATTEMPTS = 6;
 /** The same before anything at all has come: an address that cannot be reached is told within seconds. */
 const MOST_FIRST_ATTEMPTS = 3;
 const FIRST_DELAY_MS = 300;
@@ -11,8 +11,12 @@ const LONGEST_DELAY_MS = 10_000;
  * How long to wait before attempt number `futileAttempts + 1`, in ms; null to give up. Pure.
  * `futileAttempts` counts attempts in a row that brought no new byte; `started` says whether any byte has come at all.
  */
-export function retryDelayMs(futileAttempts: number, started: boolean): number | null {
-  if (futileAttempts >= (started ? MOST_FUTILE_ATTEMPTS : MOST_FIRST_ATTEMPTS)) return null;
+export function retryDelayMs(
+  futileAttempts: number,
+  started: boolean,
+  most = started ? MOST_FUTILE_ATTEMPTS : MOST_FIRST_ATTEMPTS,
+): number | null {
+  if (futileAttempts >= most) return null;
   return Math.min(FIRST_DELAY_MS * 2 ** Math.max(0, futileAttempts - 1), LONGEST_DELAY_MS);
 }
 
@@ -22,7 +26,7 @@ export function isPassingStatus(status: number): boolean {
 }
 
 /** What an answer without a file means to the user: `what` names the thing that was asked for. */
-export function statusError(status: number, what: string, hub: boolean): LlameroError {
+export function statusError(status: number, what: string, hub = false): LlameroError {
   const token = hub
     ? 'If it is private or gated, accept its conditions on its page and set HF_TOKEN to a token that may read it.'
     : 'The server wants a login; llamero can only download what is public there.';

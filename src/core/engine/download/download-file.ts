@@ -1,7 +1,8 @@
 import { createWriteStream } from 'node:fs';
 import { mkdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { basename, dirname } from 'node:path';
-import { pipeline } from 'node:stream/promises';
+import { PassThrough } from 'node:stream';
+import { finished, pipeline } from 'node:stream/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { LlameroError } from '../../errors.ts';
 import { formatBytes } from './byte-size.ts';
@@ -12,9 +13,10 @@ import { isLocalFailure, isPassingStatus, retryDelayMs, statusError, transferErr
 import { openDownload } from './download-response.ts';
 import type { DownloadResponse } from './download-response.ts';
 import { withFileLock } from './file-lock.ts';
+import { bytesOf } from './file-size.ts';
 import type { HttpClient } from './http-client.ts';
 import { createProgressMeter } from './progress-meter.ts';
-import type { ModelProgress } from './progress-meter.ts';
+import type { TransferProgress } from './progress-meter.ts';
 
 /** What {@link downloadFile} needs. */
 export interface DownloadOptions {
@@ -23,15 +25,21 @@ export interface DownloadOptions {
   readonly target: string;
   /** How messages call the file; default: the name of `target`. */
   readonly label?: string;
-  readonly client: HttpClient;
+  readonly client: Pick<HttpClient, 'dispatcher'>;
   /** Sent to the origin of `url` only. */
   readonly headers?: Record<string, string>;
-  /** From another source than the download itself, such as a repository's listing. */
+  /** From another source than the download itself, such as a repository's listing; so is `bytes`, the size. */
   readonly checksum?: Checksum;
-  /** Whether the server is Hugging Face or a mirror of it: messages then name `HF_TOKEN`. Default false. */
-  readonly hub?: boolean;
-  readonly signal?: AbortSignal;
-  readonly onProgress?: (progress: ModelProgress) => void;
+  readonly bytes?: number;
+  /** Attempts in a row without a new byte, before it is given up. Default: 3, and 6 once something has come. */
+  readonly futileAttempts?: number;
+  /** Whether to keep other processes away from `target`; false where the caller does. Default true. */
+  readonly lock?: boolean;
+  /** Words for an answer without a file, and for a transfer that broke; `what` is the label. Default: as for any web address. */
+  readonly explainStatus?: (status: number, what: string) => LlameroError;
+  readonly explainBreak?: (error: unknown, what: string) => LlameroError;
+  readonly signal?: AbortSignal | undefined;
+  readonly onProgress?: ((progress: TransferProgress) => void) | undefined;
   /** Free bytes on the disk of a folder; tests bring their own. */
   readonly freeBytes?: (directory: string) => Promise<number>;
 }
@@ -47,8 +55,10 @@ interface Transfer extends DownloadOptions {
   readonly label: string;
   readonly part: string;
   readonly note: string;
-  readonly signal: AbortSignal;
 }
+
+/** What may wait for the disk. */
+const WRITE_BUFFER_BYTES = 1024 * 1024;
 
 /**
  * Downloads one file: resumes what an earlier attempt or process left, retries while bytes keep coming, checks disk
@@ -59,31 +69,30 @@ interface Transfer extends DownloadOptions {
  * redirect again, whose signed address may have expired.
  *
  * @returns the checksum that was verified; null when the server told none, or when the file was there already
- * @throws LlameroError `model_not_found` (401, 403, 404), `install_failed`, `cancelled`
+ * @throws LlameroError `model_not_found` (401, 403, 404, unless `explainStatus` says otherwise), `install_failed`, `cancelled`
  */
 export async function downloadFile(options: DownloadOptions): Promise<Checksum | null> {
-  const label = options.label ?? basename(options.target);
+  const { target, signal, onProgress, explainBreak = transferError } = options;
+  const { label = basename(target), lock = true } = options;
+  const part = `${target}.part`;
+  const transfer = { ...options, label, part, note: `${part}.json` };
   try {
-    await mkdir(dirname(options.target), { recursive: true });
-    if (await exists(options.target)) return null;
-    const onWait = () =>
-      options.onProgress?.({
-        step: 'download',
-        fraction: null,
-        message: `Another process downloads ${label}: waiting`,
-      });
-    return await withFileLock(options.target, { signal: options.signal, onWait }, async (signal) => {
-      if (await exists(options.target)) return null;
-      const part = `${options.target}.part`;
-      return await transferAndVerify({ ...options, label, signal, part, note: `${part}.json` });
-    });
+    await mkdir(dirname(target), { recursive: true });
+    if (await exists(target)) return null;
+    if (!lock) return await transferAndVerify(transfer);
+    const onWait = (waitedMs: number) => {
+      const message = `Another process downloads ${label}; waiting (${Math.round(waitedMs / 1000)} s)`;
+      onProgress?.({ step: 'wait', fraction: null, message });
+    };
+    return await withFileLock(target, { signal, onWait }, async (lockSignal) =>
+      (await exists(target)) ? null : await transferAndVerify({ ...transfer, signal: lockSignal }),
+    );
   } catch (error) {
-    if (options.signal?.aborted === true) {
-      throw new LlameroError('cancelled', `The download of ${label} was cancelled; what has come is kept.`, {
-        cause: error,
-      });
+    if (signal?.aborted === true) {
+      const message = `The download of ${label} was cancelled; what has come is kept.`;
+      throw new LlameroError('cancelled', message, { cause: error });
     }
-    throw transferError(error, label);
+    throw isLocalFailure(error) ? transferError(error, label) : explainBreak(error, label);
   }
 }
 
@@ -96,10 +105,8 @@ async function transferAndVerify(transfer: Transfer): Promise<Checksum | null> {
     if (resumed) checksum = await transferAll(transfer);
     if (!resumed || !(await verify(transfer, checksum))) {
       await discard(transfer);
-      throw new LlameroError(
-        'install_failed',
-        `${transfer.label} came damaged: its ${checksum?.algorithm} is not the one that was announced. It was removed; try again.`,
-      );
+      const message = `${transfer.label} is corrupted: it is not what its checksum says. It was removed; try again.`;
+      throw new LlameroError('install_failed', message);
     }
   }
   await rename(transfer.part, transfer.target);
@@ -116,11 +123,11 @@ async function transferAll(transfer: Transfer): Promise<Checksum | null> {
     try {
       return await attempt(transfer);
     } catch (error) {
-      if (transfer.signal.aborted || isFinal(error)) throw error;
+      if (transfer.signal?.aborted === true || isFinal(error)) throw error;
       const have = await bytesOf(transfer.part);
-      futile = have > most ? 1 : futile + 1;
+      futile = have > most ? 0 : futile + 1;
       most = Math.max(most, have);
-      const delayMs = retryDelayMs(futile, most > begin);
+      const delayMs = retryDelayMs(futile, most > begin, transfer.futileAttempts);
       if (delayMs === null) throw error;
       await sleep(delayMs, undefined, { signal: transfer.signal });
     }
@@ -135,13 +142,8 @@ async function attempt(transfer: Transfer): Promise<Checksum | null> {
   const { url, headers = {}, client, signal, part } = transfer;
   const note = await readNote(transfer);
   const have = note === null ? 0 : await bytesOf(part);
-  const response = await openDownload(
-    url,
-    headers,
-    { offset: have, validator: note?.validator ?? null },
-    client,
-    signal,
-  );
+  const range = { offset: have, validator: note?.validator ?? null };
+  const response = await openDownload(url, headers, range, client.dispatcher, signal);
   const checksum = transfer.checksum ?? response.checksum ?? note?.checksum ?? null;
   if (response.status === 416) {
     await response.body.dump();
@@ -156,22 +158,15 @@ async function attempt(transfer: Transfer): Promise<Checksum | null> {
     await discard(transfer);
     throw new Error('the file has changed on the server');
   }
-  try {
-    await checkSpace(response, transfer);
-    await writeNote(transfer, { url: url.href, validator: response.validator, checksum });
-  } catch (error) {
-    response.body.destroy();
-    throw error;
-  }
-  await store(response, transfer);
+  await store(response, { url: url.href, validator: response.validator, checksum }, transfer);
   return checksum;
 }
 
-async function refuseBadStatus(response: DownloadResponse, transfer: Transfer): Promise<void> {
-  if (response.status === 200 || response.status === 206) return;
-  await response.body.dump();
-  const error = statusError(response.status, transfer.label, transfer.hub ?? false);
-  throw new LlameroError(error.code, error.message, { details: { status: response.status } });
+async function refuseBadStatus({ status, body }: DownloadResponse, transfer: Transfer): Promise<void> {
+  if (status === 200 || status === 206) return;
+  await body.dump();
+  const { code, message } = (transfer.explainStatus ?? statusError)(status, transfer.label);
+  throw new LlameroError(code, message, { details: { status } });
 }
 
 /** Whether the bytes of an answer continue the ones that are there. A whole file (200) always fits: it replaces them. */
@@ -181,29 +176,45 @@ function fitsTo(response: DownloadResponse, have: number, note: PartNote | null)
   return response.offset === have && sameVersion;
 }
 
-async function checkSpace(response: DownloadResponse, transfer: Transfer): Promise<void> {
-  if (response.totalBytes === null) return;
+async function checkSpace(offset: number, totalBytes: number | null, transfer: Transfer): Promise<void> {
+  if (totalBytes === null) return;
   const directory = dirname(transfer.target);
   const free = await (transfer.freeBytes ?? freeDiskBytes)(directory);
-  const replaced = response.offset === 0 ? await bytesOf(transfer.part) : 0;
-  const problem = diskSpaceProblem(response.totalBytes - response.offset, free + replaced, directory);
+  const replaced = offset === 0 ? await bytesOf(transfer.part) : 0;
+  const problem = diskSpaceProblem(totalBytes - offset, free + replaced, directory);
   if (problem !== null) throw new LlameroError('install_failed', problem);
 }
 
-async function store(response: DownloadResponse, transfer: Transfer): Promise<void> {
+/**
+ * Appends what arrives to the part, or begins it anew. All that had arrived when the connection broke is kept, which
+ * `pipeline` alone would throw away.
+ */
+async function store(response: DownloadResponse, note: PartNote, transfer: Transfer): Promise<void> {
+  const { body, offset } = response;
+  const totalBytes = transfer.bytes ?? response.totalBytes;
   const meter = createProgressMeter('download', `Downloading ${transfer.label}`, transfer.onProgress);
-  let received = response.offset;
-  const count = async function* (chunks: AsyncIterable<Buffer>) {
-    for await (const chunk of chunks) {
-      received += chunk.length;
-      meter(received, response.totalBytes);
-      yield chunk;
+  let received = offset;
+  body.on('data', (chunk: Buffer) => {
+    received += chunk.length;
+    meter(received, totalBytes);
+  });
+  const arrived = new PassThrough({ highWaterMark: WRITE_BUFFER_BYTES });
+  body.pipe(arrived, { end: false });
+  const write = async () => {
+    try {
+      await checkSpace(offset, totalBytes, transfer);
+      await writeFile(transfer.note, JSON.stringify(note));
+      await pipeline(arrived, createWriteStream(transfer.part, { flags: offset > 0 ? 'a' : 'w', flush: true }));
+    } catch (error) {
+      body.destroy();
+      throw error;
     }
   };
-  const file = createWriteStream(transfer.part, { flags: response.offset > 0 ? 'a' : 'w', flush: true });
-  await pipeline(response.body, count, file, { signal: transfer.signal });
-  if (response.totalBytes !== null && received < response.totalBytes) {
-    throw new Error(`the connection ended after ${formatBytes(received)} of ${formatBytes(response.totalBytes)}`);
+  const [written, come] = await Promise.allSettled([write(), finished(body).finally(() => arrived.end())]);
+  if (written.status === 'rejected') throw written.reason;
+  if (come.status === 'rejected') throw come.reason;
+  if (totalBytes !== null && received < totalBytes) {
+    throw new Error(`what came is truncated: ${formatBytes(received)} of ${formatBytes(totalBytes)}`);
   }
 }
 
@@ -235,21 +246,9 @@ async function readNote(transfer: Transfer): Promise<PartNote | null> {
   return note.validator !== null || note.checksum !== null ? note : null;
 }
 
-async function writeNote(transfer: Transfer, note: PartNote): Promise<void> {
-  await writeFile(transfer.note, JSON.stringify(note));
-}
-
 async function discard(transfer: Transfer): Promise<void> {
   await rm(transfer.part, { force: true });
   await rm(transfer.note, { force: true });
-}
-
-async function bytesOf(path: string): Promise<number> {
-  return await stat(path).then(
-    (entry) => entry.size,
-    // Not there yet.
-    () => 0,
-  );
 }
 
 async function exists(path: string): Promise<boolean> {

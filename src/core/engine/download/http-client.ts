@@ -18,21 +18,24 @@ export interface HttpClientOptions {
   readonly env: NodeJS.ProcessEnv;
   /** Ends every `fetch` of this client. */
   readonly signal?: AbortSignal;
+  /** Deadlines in ms: to reach the server (default 10,000), and of its silence (default 60,000). */
+  readonly connectMs?: number;
+  readonly idleMs?: number;
   /** Headers that `fetch` adds, to addresses of this origin only. */
   readonly authorize?: { readonly origin: string; readonly headers: Record<string, string> };
 }
 
 /** A client that honours proxies and gives up on silent servers. */
 export function createHttpClient(options: HttpClientOptions): HttpClient {
-  const { env, signal, authorize } = options;
+  const { env, signal, authorize, connectMs = CONNECT_TIMEOUT_MS, idleMs = SILENCE_TIMEOUT_MS } = options;
   const dispatcher = new EnvHttpProxyAgent({
     // Empty, not undefined: undici would look into process.env itself.
     httpProxy: env.http_proxy ?? env.HTTP_PROXY ?? '',
     httpsProxy: env.https_proxy ?? env.HTTPS_PROXY ?? '',
     noProxy: [env.no_proxy ?? env.NO_PROXY ?? '', 'localhost', '127.0.0.1', '::1'].filter(Boolean).join(','),
-    connect: { timeout: CONNECT_TIMEOUT_MS },
-    headersTimeout: SILENCE_TIMEOUT_MS,
-    bodyTimeout: SILENCE_TIMEOUT_MS,
+    connect: { timeout: connectMs },
+    headersTimeout: idleMs,
+    bodyTimeout: idleMs,
   });
   const fetch = async (input: string | URL, init: RequestInit = {}): Promise<unknown> => {
     const headers = new Headers(init.headers);

@@ -6,11 +6,12 @@ import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { setImmediate } from 'node:timers/promises';
 import { LlameroError } from '../../../errors.ts';
+import { statusError } from '../download-failure.ts';
 import { downloadFile } from '../download-file.ts';
 import type { DownloadOptions } from '../download-file.ts';
 import { createHttpClient } from '../http-client.ts';
 import type { HttpClient } from '../http-client.ts';
-import type { ModelProgress } from '../progress-meter.ts';
+import type { TransferProgress } from '../progress-meter.ts';
 import { sha256, startFileMirror } from './file-mirror.ts';
 import type { FileMirror, MirrorFile } from './file-mirror.ts';
 
@@ -19,6 +20,8 @@ const TIMEOUT = { timeout: 30_000 };
 
 const failsWith = (code: string, pattern: RegExp) => (error: unknown) =>
   error instanceof LlameroError && error.code === code && pattern.test(error.message);
+
+const hubError = (status: number, what: string) => statusError(status, what, true);
 
 describe('downloadFile', () => {
   let directory: string;
@@ -50,7 +53,7 @@ describe('downloadFile', () => {
 
   it('stores the file, tells progress, verifies the checksum and leaves nothing else', TIMEOUT, async () => {
     const request = place({ content, etag: `"${sha256(content)}"` });
-    const progress: ModelProgress[] = [];
+    const progress: TransferProgress[] = [];
     const checksum = await downloadFile({ ...request, onProgress: (news) => progress.push(news) });
     assert.deepEqual(checksum, { algorithm: 'sha256', hex: sha256(content) });
     assert.deepEqual(await readFile(request.target), content);
@@ -132,7 +135,7 @@ describe('downloadFile', () => {
 
   it('refuses and removes what does not match its checksum', TIMEOUT, async () => {
     const request = place({ content, headers: { 'repr-digest': `sha-256=:${Buffer.alloc(32).toString('base64')}:` } });
-    await assert.rejects(downloadFile(request), failsWith('install_failed', /damaged.*removed/));
+    await assert.rejects(downloadFile(request), failsWith('install_failed', /corrupted.*removed/));
     assert.deepEqual(await readdir(request.folder), []);
   });
 
@@ -158,7 +161,10 @@ describe('downloadFile', () => {
   ] as const) {
     it(`explains ${status}${hub ? ' of the hub' : ''}`, TIMEOUT, async () => {
       const request = place({ content, status });
-      await assert.rejects(downloadFile({ ...request, hub }), failsWith('model_not_found', pattern));
+      await assert.rejects(
+        downloadFile({ ...request, explainStatus: hub ? hubError : statusError }),
+        failsWith('model_not_found', pattern),
+      );
       assert.equal(seen(request.path).length, 1);
     });
   }

@@ -1,9 +1,9 @@
 import { formatBytes } from './byte-size.ts';
 
-/** One piece of news while a model is looked up, downloaded or checked; the same shape as an engine's installation. */
-export interface ModelProgress {
-  /** `resolve`, `download` or `verify`. */
-  readonly step: string;
+/** One piece of news while something is downloaded or checked; the shape of all progress. */
+export interface TransferProgress {
+  /** `wait`: another process downloads it. */
+  readonly step: 'wait' | 'download' | 'verify';
   /** 0 to 1; null while it is not known. */
   readonly fraction: number | null;
   readonly message: string;
@@ -14,9 +14,9 @@ const INTERVAL_MS = 100;
 
 /** Turns byte counts into progress, at most ten times a second and once at the end. */
 export function createProgressMeter(
-  step: string,
+  step: TransferProgress['step'],
   label: string,
-  onProgress: ((progress: ModelProgress) => void) | undefined,
+  onProgress: ((progress: TransferProgress) => void) | undefined,
 ): (bytes: number, total: number | null) => void {
   const begin = performance.now();
   let firstBytes: number | null = null;

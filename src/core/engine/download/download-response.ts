@@ -3,8 +3,7 @@ import type { Dispatcher } from 'undici';
 import { LlameroError } from '../../errors.ts';
 import { checksumFromHeaders } from './checksum.ts';
 import type { Checksum } from './checksum.ts';
-import type { HttpClient } from './http-client.ts';
-import { isAllowedAddress } from './model-reference.ts';
+import { isAllowedAddress } from './allowed-address.ts';
 
 const MOST_REDIRECTS = 10;
 const REDIRECTS = new Set([301, 302, 303, 307, 308]);
@@ -31,13 +30,13 @@ export async function openDownload(
   url: URL,
   headers: Record<string, string>,
   range: { offset: number; validator: string | null },
-  client: HttpClient,
-  signal: AbortSignal,
+  dispatcher: Dispatcher,
+  signal: AbortSignal | undefined,
 ): Promise<DownloadResponse> {
   let address = url;
   let linked: Checksum | null = null;
   for (let hop = 0; hop <= MOST_REDIRECTS; hop += 1) {
-    const response = await client.dispatcher.request({
+    const response = await dispatcher.request({
       origin: address.origin,
       path: address.pathname + address.search,
       method: 'GET',
