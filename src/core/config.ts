@@ -255,7 +255,7 @@ export type GatewayConfig = Config['gateway'];
  */
 export function parseConfig(input: unknown, source = 'configuration'): Config {
   const result = configSchema.safeParse(input, { reportInput: true });
-  if (result.success) return result.data;
+  if (result.success) return isProduction(result.data) ? result.data : withoutDefaultLimits(result.data, input);
   const problems = result.error.issues.flatMap((issue) => describeIssue(issue));
   throw new LlameroError(
     'invalid_options',
@@ -265,6 +265,24 @@ export function parseConfig(input: unknown, source = 'configuration'): Config {
       details: { problems: problems.map((problem) => problem.text) },
     },
   );
+}
+
+/** Whether the limits for production hold: when asked for, and by itself as soon as others than this machine can connect. */
+export function isProduction(config: Pick<Config, 'profile' | 'gateway'>): boolean {
+  return config.profile === 'auto' ? !isLoopbackHost(config.gateway.host) : config.profile === 'production';
+}
+
+function isLoopbackHost(host: string): boolean {
+  return host === 'localhost' || host === '::1' || /^(::ffff:)?127\.\d+\.\d+\.\d+$/.test(host);
+}
+
+/** On one's own machine the limits that nobody wrote down do not hold; those that somebody did do. */
+function withoutDefaultLimits(config: Config, input: unknown): Config {
+  const written = (input as ConfigInput | undefined)?.rateLimit ?? {};
+  const rateLimit = { ...config.rateLimit };
+  if (written.requestsPerMinute === undefined) rateLimit.requestsPerMinute = null;
+  if (written.requestsPerHour === undefined) rateLimit.requestsPerHour = null;
+  return { ...config, rateLimit };
 }
 
 /** The JSON Schema of the configuration file, for editors and for `llamero config schema`. */

@@ -43,8 +43,7 @@ export class ExchangeReport {
     this.#status = status;
   }
 
-  /** @param usage called only when somebody listens. */
-  completed(usage: () => TokenCounts | null): void {
+  completed(usage: TokenCounts | null): void {
     if (this.#events.listenerCount('response') === 0) return;
     const { id, route, stream } = this.#request;
     this.#events.publish('response', {
@@ -55,7 +54,7 @@ export class ExchangeReport {
       queueMs: this.queueMs,
       firstByteMs: this.#firstByteAt - this.#startedAt,
       totalMs: performance.now() - this.#startedAt,
-      usage: usage(),
+      usage,
     });
   }
 

@@ -1,5 +1,8 @@
 import type { Client } from './admission/client.ts';
+import type { RateLimitState } from './admission/rate-limit-policy.ts';
 import type { LlameroError } from './errors.ts';
+import type { PromptProgress } from './openai/prompt-progress.ts';
+import type { RequestWork } from './openai/request-work.ts';
 import type { EngineRoute } from './openai/routes.ts';
 
 /**
@@ -12,12 +15,14 @@ export interface PipelineRequest {
   /** Unique per request; in every event and, as `x-request-id`, in the answer. */
   readonly id: string;
   readonly route: EngineRoute;
-  /** Who sends it; default: somebody anonymous. */
-  readonly client?: Client;
+  /** Who sends it. */
+  readonly client: Client;
   /** Query of the request with its question mark, or empty. */
   readonly query: string;
-  /** Body as it goes to the engine, byte for byte; null for GET. */
+  /** Body as the caller sent it; null for GET. */
   readonly body: Buffer | null;
+  /** What the body asks of the engine. */
+  readonly work: RequestWork;
   /** Whether the caller asked for a stream (`"stream": true`). */
   readonly stream: boolean;
   /** Headers that travel on to the engine, such as `traceparent`. */
@@ -45,6 +50,12 @@ export interface ResponseHead {
  * Engine answers that are errors arrive as `onError` with the engine's status and message.
  */
 export interface ResponseSink {
+  /** What the caller may still use, where it has limits: before everything else, an error included. */
+  onLimits?(state: RateLimitState): void;
+  /** The request waits for a slot; `position` 1 is the next. At most once, before `onHead`. */
+  onQueued?(position: number): void;
+  /** The engine is reading the prompt of a stream. Any number of times, before `onHead`. */
+  onProgress?(progress: PromptProgress): void;
   onHead(head: ResponseHead): void;
   /** @returns false to pause; go on with {@link Exchange.resume}. At most one more chunk may follow a false. */
   onData(chunk: Buffer): boolean;
@@ -56,6 +67,8 @@ export interface ResponseSink {
 export interface Exchange {
   /** Go on after `onData` returned false. */
   resume(): void;
+  /** Its place in the queue now, 1 for the next; null when it does not wait for a slot. */
+  queuePosition(): number | null;
   /**
    * The caller is gone, or wants no more: the upstream connection is closed, so the engine frees its slot.
    * `onError` follows with `reason` (default code `cancelled`), unless the exchange has ended already. Idempotent.

@@ -1,47 +1,103 @@
+import { FairQueue } from './admission/fair-queue.ts';
+import type { FairnessReport } from './admission/fair-queue.ts';
+import { MemoryGuard } from './admission/memory-guard.ts';
+import { RateLimits } from './admission/rate-limits.ts';
 import type { Config } from './config.ts';
+import type { EngineCall } from './engine-call.ts';
+import { EngineCalls } from './engine-calls.ts';
 import type { EngineEndpoint } from './engine/engine-endpoint.ts';
+import { EngineMemoryWatch } from './engine/engine-memory-watch.ts';
 import type { LlameroError } from './errors.ts';
-import type { LlameroEmitter } from './events.ts';
-import { SlotGate } from './admission/slot-gate.ts';
+import type { CircuitStateName, LlameroEmitter } from './events.ts';
+import type { ExchangeContext } from './exchange-context.ts';
 import type { Exchange, PipelineRequest, ResponseSink } from './exchange.ts';
-import { type ExchangeContext, RunningExchange } from './running-exchange.ts';
-import { RunningExchanges } from './running-exchanges.ts';
+import { IndexedList } from './indexed-list.ts';
+import { CircuitBreaker } from './resilience/circuit-breaker.ts';
+import { deadlineExceeded } from './resilience/deadlines.ts';
+import { HangWatch } from './resilience/hang-watch.ts';
+import { PoisonList } from './resilience/poison-list.ts';
+import { Quarantine } from './resilience/quarantine.ts';
+import { RetryBudget } from './resilience/retry-budget.ts';
+import { RunningExchange } from './running-exchange.ts';
 import { SlotReclaimer } from './slot-reclaimer.ts';
 
-/** What the pipeline needs of the configuration. */
-export type PipelineConfig = Pick<Config, 'maxConcurrentRequests' | 'maxQueue' | 'timeouts'>;
+const MEGABYTE = 1024 * 1024;
+
+/** What can be shown of the path of requests at any time. */
+export interface PipelineStatus {
+  /** Requests between entrance and settlement, waiting ones included. */
+  readonly inFlight: number;
+  /** Requests that wait for a slot. */
+  readonly queued: number;
+  /** Slots in use by requests at the engine. */
+  readonly slotsInUse: number;
+  readonly circuit: CircuitStateName;
+  readonly fairness: FairnessReport;
+}
 
 /**
  * The path of every request, of the library and of the gateway alike:
  *
- *     admit    a slot, or a bounded wait for one          slot-gate.ts
- *     place    the engine, or a bounded wait for it       engine-endpoint.ts
- *     send     over the engine's own connections
- *     relay    whole events, with backpressure            event-framer.ts
- *     settle   exactly once: slot, timers, event          running-exchange.ts
+ *     enter    limits of the client, fit of the prompt    entrance.ts
+ *     admit    a slot, or a bounded wait for one          admission/fair-queue.ts
+ *     place    the engine, or a bounded wait for it       engine/engine-endpoint.ts
+ *     send     breaker, then the engine's own connections engine-call.ts
+ *     relay    whole events, with backpressure            openai/event-framer.ts
+ *     resend   what was lost before its first token       resending.ts
+ *     settle   exactly once: slot, tokens, timers, event  running-exchange.ts
  */
 export class Pipeline {
   readonly #context: ExchangeContext;
-  readonly #running = new RunningExchanges();
+  readonly #running = new IndexedList<RunningExchange>();
+  readonly #watches: readonly { start(): void; stop(): void }[];
   readonly #idleWaiters: (() => void)[] = [];
 
-  constructor(engine: EngineEndpoint, config: PipelineConfig, events: LlameroEmitter) {
-    const gate = new SlotGate(config);
-    const reclaimer = new SlotReclaimer(gate, engine);
-    const onSettled = (exchange: RunningExchange): void => this.#onSettled(exchange);
-    this.#context = { engine, gate, reclaimer, timeouts: config.timeouts, events, onSettled };
-    events.on('engine-ready', ({ slots }) => gate.setSlots(slots));
+  constructor(engine: EngineEndpoint, config: Config, events: LlameroEmitter) {
+    const queue = new FairQueue(config);
+    const reclaimer = new SlotReclaimer(queue, engine);
+    const calls = new EngineCalls();
+    this.#context = {
+      engine,
+      queue,
+      reclaimer,
+      calls,
+      limits: new RateLimits({ ...config.rateLimit, cleanup: config.cleanup }, events),
+      memory: new MemoryGuard({
+        memoryLimitBytes: config.memoryLimit * MEGABYTE,
+        events,
+        onHold: (held: boolean) => (held ? queue.hold() : queue.resume()),
+      }),
+      breaker: new CircuitBreaker(config.circuitBreaker, (from, to, cause) => {
+        events.publish('circuit', { from, to, cause });
+      }),
+      retry: config.retry,
+      // All that were at one engine may be sent again when it is lost.
+      retryBudget: new RetryBudget({ floor: Math.max(10, config.maxConcurrentRequests) }),
+      poison: new PoisonList(),
+      quarantine: new Quarantine(),
+      timeouts: config.timeouts,
+      events,
+      onSettled: (exchange) => this.#onSettled(exchange),
+    };
+    this.#watches = [this.#context.memory, this.#watchForHangs(config.timeouts), this.#watchMemory(config)];
+    for (const watch of this.#watches) watch.start();
+    events.on('engine-ready', ({ slots }) => {
+      this.#context.breaker.reset();
+      queue.setSlots(slots);
+    });
     events.on('engine-exit', () => reclaimer.releaseAll());
   }
 
-  /** Requests between entrance and settlement, waiting ones included. */
-  get inFlight(): number {
-    return this.#running.size;
-  }
-
-  /** Requests that wait for a slot. */
-  get queued(): number {
-    return this.#context.gate.queued;
+  /** See {@link PipelineStatus}. */
+  status(): PipelineStatus {
+    const { queue, breaker } = this.#context;
+    return {
+      inFlight: this.#running.size,
+      queued: queue.queued,
+      slotsInUse: queue.inUse,
+      circuit: breaker.state,
+      fairness: queue.fairness(),
+    };
   }
 
   /** Sends one request. Never throws: everything that can happen reaches the sink. The sink may be called before this returns. */
@@ -62,8 +118,44 @@ export class Pipeline {
     if (this.#running.size > 0) await new Promise<void>((resolve) => this.#idleWaiters.push(resolve));
   }
 
+  /** Ends every request with `reason`, and lets go of timers and stores. */
+  async stop(reason: LlameroError): Promise<void> {
+    this.cancelAll(reason);
+    for (const watch of this.#watches) watch.stop();
+    this.#context.reclaimer.releaseAll();
+    await this.#context.limits.stop();
+  }
+
+  #watchForHangs({ idle, firstToken }: Config['timeouts']): HangWatch<EngineCall> {
+    const { engine, calls, events } = this.#context;
+    return new HangWatch<EngineCall>({
+      idleMs: idle,
+      firstTokenMs: firstToken,
+      engine,
+      exchanges: () => calls.list(),
+      onHang: (generation, silentMs, evidence) => {
+        events.publish('engine-hang', { generation, silentMs, evidence });
+        engine.replaceHung(generation, silentMs, evidence);
+      },
+      onSilent: (call) => {
+        const isDecoding = call.phase === 'decode';
+        call.giveUp(isDecoding ? deadlineExceeded('idle', idle) : deadlineExceeded('first token', firstToken));
+      },
+    });
+  }
+
+  #watchMemory({ engine: { memoryLimit } }: Config): EngineMemoryWatch {
+    const { engine, calls, events } = this.#context;
+    return new EngineMemoryWatch({
+      memoryLimit,
+      engine,
+      events,
+      onLimit: (generation) => engine.replace(generation, 'memory_limit', calls.drained(generation)),
+    });
+  }
+
   #onSettled(exchange: RunningExchange): void {
-    this.#running.remove(exchange);
+    this.#running.delete(exchange);
     if (this.#running.size > 0) return;
     for (const resolve of this.#idleWaiters.splice(0)) resolve();
   }

@@ -1,52 +1,64 @@
-import type { Dispatcher } from 'undici';
-import type { SlotGate, SlotWaiter } from './admission/slot-gate.ts';
-import type { Config } from './config.ts';
-import type { EngineEndpoint, ReadyEngine } from './engine/engine-endpoint.ts';
+import type { Client } from './admission/client.ts';
+import type { QueuePlace, SlotWaiter } from './admission/fair-place.ts';
+import type { RateLimitState } from './admission/rate-limit-policy.ts';
+import { type CallOwner, EngineCall } from './engine-call.ts';
+import type { ReadyEngine } from './engine/engine-endpoint.ts';
+import { type Entry, enter, guessOf, needsEntrance } from './entrance.ts';
 import { LlameroError, toLlameroError } from './errors.ts';
-import type { LlameroEmitter, TokenCounts } from './events.ts';
-import type { Exchange, PipelineRequest, ResponseSink } from './exchange.ts';
-import { checkAnswer, engineFailure, parseAnswer, streamFailure } from './openai/engine-answer.ts';
+import type { TokenCounts } from './events.ts';
+import type { ExchangeContext } from './exchange-context.ts';
 import { ExchangeReport } from './exchange-report.ts';
+import type { Exchange, PipelineRequest, ResponseSink } from './exchange.ts';
 import { lossOf } from './lost-connection.ts';
-import { EventFramer } from './openai/event-framer.ts';
-import { tokenCountsOf } from './openai/usage.ts';
-import type { SlotReclaimer } from './slot-reclaimer.ts';
-import { WholeAnswer } from './whole-answer.ts';
+import { askForProgress, limitTokens } from './openai/body-edit.ts';
+import { endsStream, withNotice } from './openai/budget-notice.ts';
+import type { PromptProgress } from './openai/prompt-progress.ts';
+import { Resending } from './resending.ts';
+import type { BreakerPass } from './resilience/circuit-breaker.ts';
+import { deadlineExceeded, timeLeftMs } from './resilience/deadlines.ts';
+import type { QuarantinedRequest } from './resilience/quarantine.ts';
+import { TokenAccount } from './token-account.ts';
 
-/** Sends of one request, the first included, while nobody is there to take it. */
-const MAX_SENDS = 4;
-/** Sends of one request, the first included, when the engine was lost before it answered. */
-const MAX_SENDS_AFTER_LOSS = 2;
-/** What all exchanges of one pipeline share. */
-export interface ExchangeContext {
-  readonly engine: EngineEndpoint;
-  readonly gate: SlotGate;
-  readonly reclaimer: SlotReclaimer;
-  readonly timeouts: Config['timeouts'];
-  readonly events: LlameroEmitter;
-  readonly onSettled: (exchange: RunningExchange) => void;
-}
+type Phase =
+  | 'new'
+  | 'entering'
+  | 'queued'
+  | 'awaiting-engine'
+  | 'quarantined'
+  | 'sending'
+  | 'resending'
+  | 'streaming'
+  | 'settled';
 
 /**
- * One request on its way. It is the one owner of the slot, the timers and the upstream connection of the request, is the
- * handler that undici calls, and settles exactly once.
+ * One request on its way: through the limits and the queue to an engine, there again if the engine is lost, and back. It is
+ * the one owner of the slot, the timers, the present call and the tokens of the request, and settles exactly once.
  */
-export class RunningExchange implements Exchange, SlotWaiter, Dispatcher.DispatchHandler {
-  /** Its place among the requests in flight; belongs to `RunningExchanges`. */
-  place = 0;
+export class RunningExchange implements Exchange, SlotWaiter, CallOwner, QuarantinedRequest {
+  /** Its place among the requests in flight; belongs to their list. */
+  listIndex = -1;
+  readonly client: Client;
+  readonly slots: number;
+  promptTokens = 0;
+  place: QueuePlace | null = null;
   readonly #context: ExchangeContext;
   readonly #request: PipelineRequest;
   readonly #sink: ResponseSink;
   readonly #report: ExchangeReport;
-  #phase: 'new' | 'queued' | 'awaiting-engine' | 'sending' | 'streaming' | 'settled' = 'new';
+  readonly #resending: Resending;
+  readonly #account: TokenAccount;
+  readonly #startedAt = performance.now();
+  #phase: Phase = 'new';
   #holdsSlot = false;
-  #engine: ReadyEngine | null = null;
-  #controller: Dispatcher.DispatchController | null = null;
-  #sends = 0;
-  #framer: EventFramer | null = null;
-  #whole: WholeAnswer | null = null;
+  #inQuarantine = false;
+  #entry: Entry | null = null;
+  #call: EngineCall | null = null;
+  #pass: BreakerPass | null = null;
+  /** Bounds all waiting ahead of a call. */
   #waitTimer: NodeJS.Timeout | undefined;
   #totalTimer: NodeJS.Timeout | undefined;
+  #resendTimer: NodeJS.Timeout | undefined;
+  /** Ends what is awaited: the limits, the counting of the prompt, the engine. */
   #waiting: AbortController | null = null;
   /** Why it was cancelled, from that moment until it is settled. */
   #cancelReason: LlameroError | null = null;
@@ -55,77 +67,176 @@ export class RunningExchange implements Exchange, SlotWaiter, Dispatcher.Dispatc
     this.#context = context;
     this.#request = request;
     this.#sink = sink;
+    this.client = request.client;
+    this.slots = request.work.sequences;
     this.#report = new ExchangeReport(request, context.events);
+    this.#resending = new Resending(context, request);
+    this.#account = new TokenAccount(context.queue, this);
   }
 
   begin(): void {
-    const request = this.#request;
-    const { gate, timeouts } = this.#context;
-    if (request.timeoutMs !== null) {
-      this.#totalTimer = setTimeout(
-        () => this.cancel(deadline('whole request', request.timeoutMs ?? 0)),
-        request.timeoutMs,
-      );
+    const { memory, breaker, engine } = this.#context;
+    const { timeoutMs, route } = this.#request;
+    if (timeoutMs !== null) {
+      const expire = () => this.cancel(deadlineExceeded('whole request', timeoutMs));
+      this.#totalTimer = setTimeout(expire, timeoutMs);
     }
     try {
-      this.#holdsSlot = !request.route.needsSlot || gate.acquire(this);
+      const refusal = memory.refusal();
+      if (refusal !== null) throw refusal;
+      // While the engine is away there is nothing to protect: requests wait for the next one.
+      if (route.needsSlot && engine.current() !== null) breaker.check();
+      this.#resending.inspect();
+      if (needsEntrance(this.#context, this.#request)) void this.#enter();
+      else {
+        this.promptTokens = guessOf(this.#context, this.#request);
+        this.#queueUp();
+      }
     } catch (error) {
       this.#fail(toLlameroError(error));
-      return;
     }
-    const ready = this.#holdsSlot && this.#context.engine.current() !== null;
-    if (!ready) this.#waitTimer = setTimeout(() => this.#giveUpWaiting(), timeouts.queue);
-    if (this.#holdsSlot) this.#toEngine();
-    else this.#phase = 'queued';
   }
 
-  onSlot(): void {
+  onSlot(): boolean {
+    if (this.#phase !== 'queued') return false;
     this.#holdsSlot = true;
+    this.#toEngine();
+    return true;
+  }
+
+  onRefused(error: LlameroError): void {
+    this.#fail(error);
+  }
+
+  onTurn(): void {
+    if (this.#phase !== 'quarantined') return;
+    this.#inQuarantine = true;
     this.#toEngine();
   }
 
   resume(): void {
-    this.#controller?.resume();
+    this.#call?.resume();
+  }
+
+  queuePosition(): number | null {
+    return this.#phase === 'queued' ? this.#context.queue.positionOf(this) : null;
   }
 
   cancel(reason: LlameroError = new LlameroError('cancelled', 'The caller cancelled the request.')): void {
     if (this.#phase === 'settled' || this.#cancelReason !== null) return;
     this.#cancelReason = reason;
-    // The connection is closed, which is what makes llama-server free the slot.
-    this.#controller?.abort(reason);
     this.#fail(reason);
+  }
+
+  onCallHead(status: number): void {
+    this.#report.firstByte(status);
+  }
+
+  onCallProgress(progress: PromptProgress): void {
+    this.#account.promptIs(progress.total, progress.cached);
+    if (this.#phase === 'sending') this.#sink.onProgress?.(progress);
+  }
+
+  onCallEvents(events: Buffer, tokens: number): boolean {
+    if (this.#phase === 'sending') {
+      this.#phase = 'streaming';
+      this.#sendHead('text/event-stream');
+    }
+    this.#account.generated(tokens);
+    return this.#sink.onData(this.#entry?.tokenCap == null ? events : this.#explainCap(events, this.#entry.tokenCap));
+  }
+
+  onCallAnswer(body: Buffer): void {
+    this.#sendHead('application/json; charset=utf-8');
+    this.#sink.onData(body);
+  }
+
+  onCallEnd(usage: TokenCounts | null): void {
+    if (usage !== null) this.#account.usageIs(usage);
+    this.#resending.answered();
+    if (!this.#settle(null)) return;
+    this.#sink.onEnd();
+    this.#report.completed(usage);
+  }
+
+  onCallFailed(error: LlameroError): void {
+    if (error.status < 500) this.#resending.answered();
+    this.#sendAgainOrFail(error, null);
+  }
+
+  onCallLost(error: NodeJS.ErrnoException): void {
+    void this.#onLost(error);
+  }
+
+  async #enter(): Promise<void> {
+    this.#phase = 'entering';
+    this.#waiting = new AbortController();
+    this.#startWaiting();
+    try {
+      const entry = await enter(this.#context, this.#request, this.#waiting.signal);
+      if (this.#isSettled()) {
+        entry.grant?.refund();
+        return;
+      }
+      this.#entry = entry;
+      this.promptTokens = entry.promptTokens;
+      if (entry.grant !== null) this.#sink.onLimits?.(entry.grant.state);
+      this.#queueUp();
+    } catch (thrown) {
+      const error = toLlameroError(thrown);
+      if (this.#isSettled()) return;
+      const limits = error.details['limits'] as RateLimitState | undefined;
+      if (limits !== undefined) this.#sink.onLimits?.(limits);
+      this.#fail(error);
+    }
+  }
+
+  /** @throws LlameroError `queue_full` or `queue_timeout`. */
+  #queueUp(): void {
+    const { queue } = this.#context;
+    this.#holdsSlot = !this.#request.route.needsSlot || queue.acquire(this, this.#waitLimitMs());
+    if (this.#holdsSlot) {
+      this.#toEngine();
+      return;
+    }
+    this.#phase = 'queued';
+    this.#startWaiting();
+    this.#sink.onQueued?.(queue.positionOf(this));
+  }
+
+  #waitLimitMs(): number {
+    const left = timeLeftMs(this.#request.timeoutMs, this.#startedAt, performance.now());
+    return Math.min(this.#context.timeouts.queue, left ?? Infinity);
+  }
+
+  #startWaiting(): void {
+    this.#waitTimer ??= setTimeout(() => this.#giveUpWaiting(), this.#context.timeouts.queue);
   }
 
   #giveUpWaiting(): void {
     const { engine, timeouts } = this.#context;
-    const waitedMs = timeouts.queue;
     const { state, cause } = engine.status();
-    const error =
-      engine.current() === null
-        ? new LlameroError(
-            'engine_starting',
-            `The engine was not ready within ${waitedMs} ms${cause === null ? '' : `: ${cause.message}`}`,
-            {
-              retryAfterMs: 1000,
-              details: { state, cause: cause?.name },
-            },
-          )
-        : new LlameroError('queue_timeout', `No slot became free within ${waitedMs} ms.`, { retryAfterMs: 1000 });
-    this.cancel(error);
+    const waited = `within ${timeouts.queue} ms`;
+    if (engine.current() !== null) {
+      this.cancel(new LlameroError('queue_timeout', `No slot became free ${waited}.`, { retryAfterMs: 1000 }));
+      return;
+    }
+    const because = cause === null ? '' : `: ${cause.message}`;
+    const details = { state, cause: cause?.name };
+    const message = `The engine was not ready ${waited}${because}`;
+    this.cancel(new LlameroError('engine_starting', message, { retryAfterMs: 1000, details }));
   }
 
   #toEngine(): void {
     const engine = this.#context.engine.current();
-    if (engine !== null) {
-      this.#send(engine);
-      return;
-    }
-    void this.#awaitEngine();
+    if (engine === null) void this.#awaitEngine();
+    else this.#send(engine);
   }
 
   async #awaitEngine(): Promise<void> {
     this.#phase = 'awaiting-engine';
     this.#waiting ??= new AbortController();
+    this.#startWaiting();
     try {
       const ready = await this.#context.engine.ready(this.#waiting.signal);
       if (this.#phase === 'awaiting-engine') this.#send(ready);
@@ -135,167 +246,90 @@ export class RunningExchange implements Exchange, SlotWaiter, Dispatcher.Dispatc
   }
 
   #send(engine: ReadyEngine): void {
-    const request = this.#request;
-    const { timeouts } = this.#context;
-    clearTimeout(this.#waitTimer);
-    this.#phase = 'sending';
-    this.#engine = engine;
-    this.#sends += 1;
-    this.#report.sent();
-    engine.dispatcher.dispatch(
-      {
-        path: request.route.path + request.query,
-        method: request.route.method,
-        headers: this.#headersFor(engine),
-        body: request.body,
-        headersTimeout: 0,
-        bodyTimeout: request.stream ? timeouts.idle : 0,
-      },
-      this,
-    );
-  }
-
-  #headersFor(engine: ReadyEngine): Record<string, string> {
-    const request = this.#request;
-    return request.body === null
-      ? { ...request.headers, ...engine.headers }
-      : { 'content-type': 'application/json', ...request.headers, ...engine.headers };
-  }
-
-  onRequestStart(controller: Dispatcher.DispatchController): void {
-    this.#controller = controller;
-    // Cancelled while undici was still connecting: this is the first moment at which it can be told.
-    if (this.#cancelReason !== null) controller.abort(this.#cancelReason);
-  }
-
-  onResponseStart(
-    _controller: Dispatcher.DispatchController,
-    status: number,
-    headers: Record<string, string | string[] | undefined>,
-  ): void {
-    if (this.#phase !== 'sending' || status < 200) return;
-    this.#report.firstByte(status);
-    const contentType = String(headers['content-type'] ?? '');
-    if (status === 200 && this.#request.stream && contentType.startsWith('text/event-stream')) {
-      this.#framer = new EventFramer();
-      this.#phase = 'streaming';
-      this.#sendHead(contentType);
-    }
-  }
-
-  onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
-    if (this.#phase === 'streaming') this.#relay(controller, chunk);
-    else if (this.#phase === 'sending') this.#collect(chunk);
-  }
-
-  onResponseEnd(): void {
-    if (this.#phase === 'streaming') this.#endStream();
-    else if (this.#phase === 'sending') this.#endWhole();
-  }
-
-  onResponseError(_controller: Dispatcher.DispatchController, error: Error): void {
-    if (this.#phase === 'settled') return;
-    void this.#onBroken(error);
-  }
-
-  #relay(controller: Dispatcher.DispatchController, chunk: Buffer): void {
-    const framed = (this.#framer as EventFramer).push(chunk);
-    switch (framed.kind) {
-      case 'events':
-        if (!this.#sink.onData(framed.events)) controller.pause();
-        break;
-      case 'partial':
-        break;
-      case 'error':
-        if (framed.before.length > 0) this.#sink.onData(framed.before);
-        this.#abandon(streamFailure(framed.error));
-        break;
-      case 'garbage':
-        if (framed.before.length > 0) this.#sink.onData(framed.before);
-        this.#abandon(
-          new LlameroError('engine_bad_response', 'The engine sent something that is not a stream of events.'),
-        );
-        break;
-    }
-  }
-
-  #collect(chunk: Buffer): void {
     try {
-      (this.#whole ??= new WholeAnswer()).add(chunk);
-    } catch (error) {
-      this.#abandon(toLlameroError(error));
-    }
-  }
-
-  #endStream(): void {
-    const framer = this.#framer as EventFramer;
-    if (!framer.isComplete(this.#request.route.dialect)) {
-      this.#fail(new LlameroError('stream_interrupted', 'The engine ended the stream before the answer was complete.'));
-      return;
-    }
-    this.#complete(() => {
-      for (const data of framer.finalData()) {
-        const usage = tokenCountsOf(data);
-        if (usage !== null) return usage;
-      }
-      return null;
-    });
-  }
-
-  #endWhole(): void {
-    const body = (this.#whole ?? new WholeAnswer()).bytes();
-    if (this.#report.status !== 200) {
-      this.#fail(engineFailure(this.#report.status, body));
-      return;
-    }
-    try {
-      checkAnswer(body);
+      if (!this.#mayRunBesideOthers()) return;
+      // What needs no slot says nothing about how the engine works.
+      if (this.#request.route.needsSlot) this.#pass = this.#context.breaker.enter();
     } catch (error) {
       this.#fail(toLlameroError(error));
       return;
     }
-    this.#sendHead('application/json; charset=utf-8');
-    this.#sink.onData(body);
-    this.#complete(() => tokenCountsOf(parseAnswer(body)));
+    clearTimeout(this.#waitTimer);
+    this.#waitTimer = undefined;
+    this.#phase = 'sending';
+    this.#report.sent();
+    this.#resending.countSend();
+    this.#call = new EngineCall(engine, this.#request, this);
+    this.#context.calls.add(this.#call);
+    this.#call.send(this.#bodyForEngine());
+  }
+
+  /**
+   * Suspects run one at a time; one may have become known as such while it waited.
+   * @returns false when it has to wait for its turn.
+   * @throws LlameroError `poisonous_request`.
+   */
+  #mayRunBesideOthers(): boolean {
+    this.#resending.inspect();
+    if (!this.#resending.isSuspect || this.#inQuarantine) return true;
+    this.#inQuarantine = true;
+    if (this.#context.quarantine.enter(this)) return true;
+    this.#phase = 'quarantined';
+    this.#startWaiting();
+    return false;
+  }
+
+  #bodyForEngine(): Buffer | null {
+    const { body, route, stream, work } = this.#request;
+    if (body === null) return null;
+    const cap = this.#entry?.tokenCap ?? null;
+    const capped = cap === null ? body : limitTokens(body, route, cap);
+    // Of several sequences the progress of one would come amid the tokens of another.
+    return stream && work.sequences === 1 && !work.wantsProgress ? askForProgress(capped, route) : capped;
   }
 
   /** The upstream broke, or was never there. */
-  async #onBroken(error: NodeJS.ErrnoException): Promise<void> {
-    const { engine, timeouts } = this.#context;
-    const { generation } = this.#engine as ReadyEngine;
+  async #onLost(error: NodeJS.ErrnoException): Promise<void> {
+    const { engine, calls } = this.#context;
+    const call = this.#call as EngineCall;
+    const { generation } = call.engine;
+    calls.remove(call);
     const loss = lossOf(error);
-    if (loss === 'silent') return this.#fail(deadline('silence of the engine', timeouts.idle));
-    if (loss === 'not-http')
-      return this.#fail(new LlameroError('engine_bad_response', 'The engine answered something that is not HTTP.'));
+    if (loss === 'not-http') {
+      this.#fail(new LlameroError('engine_bad_response', 'The engine answered something that is not HTTP.'));
+      return;
+    }
     if (loss === 'not-sent') engine.suspect(generation);
     const explanation = await engine.explainLoss(generation);
-    if (this.#isSettled()) return undefined;
-    // Nothing of an answer has been seen, so it may be sent again; but a request whose engine died of it only once more.
-    const sends = loss === 'not-sent' ? MAX_SENDS : MAX_SENDS_AFTER_LOSS;
-    if (this.#phase === 'sending' && this.#report.status === 0 && this.#sends < sends) return this.#sendAgain();
-    const { message, details } = explanation;
-    return this.#fail(
-      this.#phase === 'streaming'
-        ? new LlameroError('stream_interrupted', message, { details, cause: error })
-        : explanation,
-    );
+    if (this.#isSettled()) return;
+    if (loss === 'broken') this.#resending.lostEngine(generation, explanation);
+    this.#sendAgainOrFail(explanation, error);
   }
 
-  #sendAgain(): void {
-    this.#controller = null;
-    this.#waitTimer = setTimeout(() => this.#giveUpWaiting(), this.#context.timeouts.queue);
-    this.#toEngine();
+  #sendAgainOrFail(error: LlameroError, lost: NodeJS.ErrnoException | null): void {
+    const answerStarted = this.#phase === 'streaming';
+    const left = timeLeftMs(this.#request.timeoutMs, this.#startedAt, performance.now());
+    const delayMs = this.#resending.delayOf({ error, lost, call: this.#call, answerStarted, deadlineLeftMs: left });
+    if (delayMs === null) {
+      this.#fail(answerStarted && lost !== null ? interrupted(error, lost) : error);
+      return;
+    }
+    this.#endCall(error);
+    this.#phase = 'resending';
+    if (delayMs === 0) this.#toEngine();
+    else this.#resendTimer = setTimeout(() => this.#toEngine(), delayMs);
+  }
+
+  #explainCap(events: Buffer, cap: number): Buffer {
+    const { dialect } = this.#request.route;
+    if (!endsStream(events, dialect)) return events;
+    const generated = this.#call?.usage()?.completionTokens ?? 0;
+    const message = `The answer ends here because the token limit of its client is used up (${cap} tokens were left).`;
+    return generated < cap ? events : withNotice(events, dialect, message);
   }
 
   #isSettled(): boolean {
     return this.#phase === 'settled';
-  }
-
-  /** Ends both sides: the engine need not go on with what nobody will read. */
-  #abandon(error: LlameroError): void {
-    this.#cancelReason = error;
-    this.#controller?.abort(error);
-    this.#fail(error);
   }
 
   #sendHead(contentType: string): void {
@@ -303,52 +337,51 @@ export class RunningExchange implements Exchange, SlotWaiter, Dispatcher.Dispatc
     this.#sink.onHead({ status, contentType, queueMs, engineMs });
   }
 
-  #complete(usage: () => TokenCounts | null): void {
-    if (!this.#settle()) return;
-    this.#sink.onEnd();
-    this.#report.completed(usage);
-  }
-
   #fail(error: LlameroError): void {
-    if (!this.#settle()) return;
+    if (!this.#settle(error)) return;
     this.#sink.onError(error);
     this.#report.failed(error);
   }
 
+  #endCall(error: LlameroError | null): void {
+    const call = this.#call;
+    if (call !== null) this.#context.calls.remove(call);
+    this.#pass?.settle(error);
+    this.#pass = null;
+    this.#call = null;
+  }
+
   /** Gives everything back. @returns false when that has been done before. */
-  #settle(): boolean {
+  #settle(error: LlameroError | null): boolean {
     if (this.#phase === 'settled') return false;
-    const wasWaiting = this.#phase === 'awaiting-engine';
-    const wasSending = this.#phase === 'sending';
+    const call = this.#call;
+    const isAtEngine = this.#phase === 'sending' || this.#phase === 'streaming';
     this.#phase = 'settled';
     clearTimeout(this.#waitTimer);
     clearTimeout(this.#totalTimer);
-    if (wasWaiting) this.#waiting?.abort(this.#cancelReason ?? new LlameroError('cancelled', 'No longer wanted.'));
-    this.#whole = null;
-    if (this.#request.route.needsSlot) this.#giveBackSlot(wasSending);
+    clearTimeout(this.#resendTimer);
+    this.#waiting?.abort(error ?? undefined);
+    // The connection is closed, which is what makes llama-server free the slot.
+    if (error !== null && isAtEngine) call?.abort(error);
+    this.#endCall(error);
+    if (this.#inQuarantine) this.#context.quarantine.leave(this);
+    this.#account.settle(this.#entry?.grant ?? null, this.#resending.wasSent);
+    if (this.#request.route.needsSlot) this.#giveBackSlot(isAtEngine ? call : null);
     this.#context.onSettled(this);
     return true;
   }
 
-  #giveBackSlot(wasSending: boolean): void {
-    const { gate, reclaimer, engine } = this.#context;
-    const generation = this.#engine?.generation;
-    if (!this.#holdsSlot) gate.leave(this);
-    // Cancelled before the first byte of the answer: the engine goes on for a while.
-    else if (
-      wasSending &&
-      this.#cancelReason !== null &&
-      generation !== undefined &&
-      generation === engine.current()?.generation
-    ) {
-      reclaimer.hold(generation);
-    } else gate.release();
+  #giveBackSlot(call: EngineCall | null): void {
+    const { queue, reclaimer, engine } = this.#context;
+    if (!this.#holdsSlot) queue.leave(this);
+    // Cancelled while the engine works on it: that goes on for a while.
+    else if (this.#cancelReason !== null && call !== null && call.engine.generation === engine.current()?.generation) {
+      reclaimer.hold(this, call.engine.generation, this.#request.stream);
+    } else queue.release(this);
     this.#holdsSlot = false;
   }
 }
 
-function deadline(phase: string, limitMs: number): LlameroError {
-  return new LlameroError('deadline_exceeded', `The ${phase} took longer than ${limitMs} ms.`, {
-    details: { phase, limitMs },
-  });
+function interrupted({ message, details }: LlameroError, cause: Error): LlameroError {
+  return new LlameroError('stream_interrupted', message, { details, cause });
 }

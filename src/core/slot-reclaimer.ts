@@ -1,6 +1,11 @@
-import type { SlotGate } from './admission/slot-gate.ts';
+import type { FairQueue, SlotWaiter } from './admission/fair-queue.ts';
 import type { EngineEndpoint } from './engine/engine-endpoint.ts';
 
+/**
+ * When the engine is looked at after the latest slot was taken over, each in ms after the one before. A stream that is
+ * cancelled is given up within a batch.
+ */
+const LOOKS_AFTER_STREAM_MS = [30, 70, 200, 700];
 /**
  * llama-server notices that the client of a whole (not streamed) answer has gone only after a second in which no request
  * at all got a result (`tools/server/server-queue.cpp`). Asking more often would keep it from noticing.
@@ -11,49 +16,68 @@ const LOOK_TIMEOUT_MS = 1000;
 const MOST_LOOKS = 40;
 
 /**
- * Keeps the slots of cancelled requests that the engine is still working on, and gives each back to the gate when the
+ * Keeps the slots of cancelled requests that the engine is still working on, and gives each back to the queue when the
  * engine shows it idle. Otherwise later requests would be sent into the engine's own queue, which nobody watches.
  */
 export class SlotReclaimer {
-  readonly #gate: SlotGate;
+  readonly #queue: FairQueue;
   readonly #engine: EngineEndpoint;
   /** Slots to give back, by the generation of the engine that holds them. */
   readonly #held = new Map<number, number>();
   #timer: NodeJS.Timeout | undefined;
+  #dueAt = 0;
   /** Looks since the latest slot was taken over. */
   #looks = 0;
+  /** Whether a request that was no stream is among them. */
+  #patient = false;
 
-  constructor(gate: SlotGate, engine: EngineEndpoint) {
-    this.#gate = gate;
+  constructor(queue: FairQueue, engine: EngineEndpoint) {
+    this.#queue = queue;
     this.#engine = engine;
   }
 
-  /** Takes over a slot of the gate whose request was cancelled while that generation worked on it. */
-  hold(generation: number): void {
-    this.#held.set(generation, (this.#held.get(generation) ?? 0) + 1);
+  /** Takes over the slots of a request that was cancelled while that generation worked on it. */
+  hold(waiter: SlotWaiter, generation: number, stream: boolean): void {
+    const slots = this.#queue.detach(waiter);
+    if (slots === 0) return;
+    this.#held.set(generation, (this.#held.get(generation) ?? 0) + slots);
     this.#looks = 0;
-    this.#timer ??= this.#later();
+    this.#patient ||= !stream;
+    // A look that comes sooner anyway is not put off, or a series of cancellations would put it off for ever.
+    if (this.#timer !== undefined && this.#dueAt <= performance.now() + this.#delayMs()) return;
+    clearTimeout(this.#timer);
+    this.#timer = this.#later();
   }
 
   /** Gives everything back at once: the engine is going, or came anew. */
   releaseAll(): void {
     clearTimeout(this.#timer);
     this.#timer = undefined;
+    this.#patient = false;
     for (const generation of this.#held.keys()) this.#release(generation, Infinity);
   }
 
+  #delayMs(): number {
+    return (this.#patient ? undefined : LOOKS_AFTER_STREAM_MS[this.#looks]) ?? LOOK_INTERVAL_MS;
+  }
+
   #later(): NodeJS.Timeout {
-    return setTimeout(() => void this.#look(), LOOK_INTERVAL_MS).unref();
+    const delayMs = this.#delayMs();
+    this.#dueAt = performance.now() + delayMs;
+    return setTimeout(() => void this.#look(), delayMs).unref();
   }
 
   async #look(): Promise<void> {
+    this.#timer = undefined;
     const current = this.#engine.current();
-    this.#looks += 1;
+    const looks = (this.#looks += 1);
     for (const generation of this.#held.keys()) {
-      if (generation !== current?.generation || this.#looks > MOST_LOOKS) this.#release(generation, Infinity);
-      else this.#release(generation, this.#gate.inUse - (await this.#busySlots()));
+      if (generation !== current?.generation || looks > MOST_LOOKS) this.#release(generation, Infinity);
+      else this.#release(generation, this.#queue.inUse - (await this.#busySlots()));
     }
-    this.#timer = this.#held.size > 0 ? this.#later() : undefined;
+    this.#patient &&= this.#held.size > 0;
+    // Unless another slot was taken over meanwhile.
+    if (this.#held.size > 0) this.#timer ??= this.#later();
   }
 
   /** Slots at work; when the engine does not tell, all are taken to be. */
@@ -80,6 +104,6 @@ export class SlotReclaimer {
     const count = Math.min(held, Math.max(0, atMost));
     if (count === held) this.#held.delete(generation);
     else this.#held.set(generation, held - count);
-    for (let index = 0; index < count; index++) this.#gate.release();
+    this.#queue.releaseSlots(count);
   }
 }

@@ -2,9 +2,9 @@ import { once } from 'node:events';
 import type { AddressInfo, Socket } from 'node:net';
 import { hostname } from 'node:os';
 import { parseTrustedProxies, type TrustedProxies } from '../core/admission/trusted-proxies.ts';
-import { type Config, parseConfig } from '../core/config.ts';
+import { type Config, isProduction, parseConfig } from '../core/config.ts';
 import { LlameroError } from '../core/errors.ts';
-import { hostNameOf, isLoopback, type KeyVerifier } from './access.ts';
+import { hostNameOf, type KeyVerifier } from './access.ts';
 import { AnswerKeeper } from './answer-keeper.ts';
 import type { GatewayBackend } from './backend.ts';
 import { createFrontDoor } from './front-door.ts';
@@ -215,11 +215,6 @@ function ownContext(backend: GatewayBackend, context: RelayContext, gatewayStatu
     },
     gatewayStatus,
   };
-}
-
-/** `auto` means production as soon as others than this machine can connect. */
-function isProduction({ profile, gateway }: Config): boolean {
-  return profile === 'auto' ? gateway.host !== 'localhost' && !isLoopback(gateway.host) : profile === 'production';
 }
 
 function urlHost(address: string, family: string): string {

@@ -1,5 +1,7 @@
 import type { ServerResponse } from 'node:http';
 import { LlameroError } from '../core/errors.ts';
+import { ANONYMOUS } from '../core/admission/client.ts';
+import { NO_WORK } from '../core/openai/request-work.ts';
 import { engineRoute } from '../core/openai/routes.ts';
 import type { GatewayBackend } from './backend.ts';
 import { newRequestId } from '../core/request-id.ts';
@@ -41,7 +43,16 @@ function fetchList(backend: GatewayBackend, client: ServerResponse): Promise<Buf
   return new Promise((resolve, reject) => {
     const chunks: Buffer[] = [];
     const exchange = backend.exchange(
-      { id: newRequestId(), route: MODELS, query: '', body: null, stream: false, timeoutMs: null },
+      {
+        id: newRequestId(),
+        route: MODELS,
+        query: '',
+        client: ANONYMOUS,
+        body: null,
+        work: NO_WORK,
+        stream: false,
+        timeoutMs: null,
+      },
       {
         onHead: () => {},
         onData: (chunk) => chunks.push(chunk) > 0,

@@ -1,6 +1,10 @@
+import { rateLimitHeaders } from '../core/admission/rate-limit-headers.ts';
+import type { RateLimitState } from '../core/admission/rate-limit-policy.ts';
 import { LlameroError, toLlameroError } from '../core/errors.ts';
 import type { Exchange, ResponseHead, ResponseSink } from '../core/exchange.ts';
 import { streamErrorEvent } from '../core/openai/error-body.ts';
+import type { PromptProgress } from '../core/openai/prompt-progress.ts';
+import { NO_WORK, type RequestWork } from '../core/openai/request-work.ts';
 import type { EngineRoute } from '../core/openai/routes.ts';
 import { answerError, refuseAndClose } from './answer.ts';
 import type { AnswerKeeper, KeptAnswer } from './answer-keeper.ts';
@@ -9,7 +13,8 @@ import type { GatewayRequest, GatewayResponse } from './gateway-message.ts';
 import type { GatewayLimits } from './limits.ts';
 import { checkBody, checkContentHeaders } from './request-body.ts';
 import { contentLengthOf, timeoutOf, traceHeaders } from './request-headers.ts';
-import { PACE_MS, type PacedStream, type StreamPacer } from './stream-pacer.ts';
+import { RelayedStream } from './relayed-stream.ts';
+import type { StreamPacer } from './stream-pacer.ts';
 
 /** What all relays of one gateway share. */
 export interface RelayContext {
@@ -36,17 +41,11 @@ export interface RelayContext {
   onIdle: (() => void) | null;
 }
 
-/** A fast stream holds back so many bytes at most; a stream of long events has nothing to gain. */
-const MOST_HELD_BYTES = 16_384;
-const HEARTBEAT = Buffer.from(': heartbeat\n\n');
-/** A stream that was silent at so many looks in a row gets a heartbeat. */
-const QUIET_TICKS = 3;
-
 /**
  * One relayed request, from its first body byte to the end of its answer. This is the hot path: no promise and no
  * closure per request or per chunk, and the bytes of either side are not copied.
  */
-export class Relay implements ResponseSink, KeptAnswer, PacedStream {
+export class Relay implements ResponseSink, KeptAnswer {
   listIndex = -1;
   readonly #context: RelayContext;
   readonly #request: GatewayRequest;
@@ -58,14 +57,15 @@ export class Relay implements ResponseSink, KeptAnswer, PacedStream {
   #moreBody: Buffer[] | null = null;
   #bodyBytes = 0;
   #exchange: Exchange | null = null;
-  #stream = false;
+  #isStream = false;
+  #stream: RelayedStream | null = null;
   #head: ResponseHead | null = null;
+  #limits: RateLimitState | null = null;
+  /** Its place in the queue when it came, if its client asked for it. */
+  #queuePosition: number | null = null;
+  #progress: PromptProgress | null = null;
   #ended = false;
-  #quietTicks = 0;
-  #lastDataAt = 0;
-  /** Events of a fast stream that wait to be written together. */
-  #held: Buffer[] = [];
-  #heldBytes = 0;
+  #waitingTicks = 0;
   #stalledTicks = 0;
 
   constructor(
@@ -93,7 +93,7 @@ export class Relay implements ResponseSink, KeptAnswer, PacedStream {
       const { headers } = this.#request;
       this.#timeoutHeaderMs = timeoutOf(headers['x-request-timeout'], null);
       if (this.#route.method === 'GET') {
-        this.#run(null, false);
+        this.#run(null, NO_WORK, false);
         return;
       }
       if ((contentLengthOf(headers['content-length']) ?? 0) > this.#context.bodyLimitBytes) {
@@ -137,8 +137,8 @@ export class Relay implements ResponseSink, KeptAnswer, PacedStream {
     this.#moreBody = null;
     try {
       if (this.#context.closing !== null) throw this.#context.closing;
-      const { stream } = checkBody(body, this.#route, this.#context.allowRemoteMedia);
-      this.#run(body, stream);
+      const { stream, work } = checkBody(body, this.#route, this.#context.allowRemoteMedia);
+      this.#run(body, work, stream);
     } catch (error) {
       if (!this.#ended) this.#fail(toLlameroError(error));
     }
@@ -152,45 +152,36 @@ export class Relay implements ResponseSink, KeptAnswer, PacedStream {
     this.#exchange?.cancel();
   }
 
-  flush(): void {
-    // Who does not take what was written before is not given more; the exchange is paused then.
-    if (!this.#ended && this.#heldBytes > 0) this.#response.write(this.#takeHeld());
-  }
-
   /** The client reads again. */
   drained(): void {
     this.#stalledTicks = 0;
     if (!this.#ended) this.#exchange?.resume();
   }
 
+  onLimits(state: RateLimitState): void {
+    this.#limits = state;
+  }
+
+  onQueued(position: number): void {
+    const asked = this.#request.headers['x-queue-position'];
+    if (this.#ended || asked === undefined || asked === 'false' || asked === '0') return;
+    this.#queuePosition = position;
+    if (this.#isStream) this.#openStream().tick(`queue position ${position}`);
+  }
+
+  onProgress(progress: PromptProgress): void {
+    this.#progress = progress;
+  }
+
   onHead(head: ResponseHead): void {
     if (this.#ended) return;
     this.#head = head;
-    if (!this.#stream) return;
-    this.#response.writeHead(head.status, [
-      'content-type',
-      head.contentType,
-      'cache-control',
-      'no-cache',
-      'x-accel-buffering',
-      'no',
-      ...this.#commonHeaders(head),
-    ]);
-    this.#response.on('drain', onResponseDrain);
-    // The head waits a moment for the first event, so that both leave in one packet.
-    process.nextTick(flushHead, this.#response);
+    if (head.contentType.startsWith('text/event-stream')) this.#openStream();
   }
 
   onData(chunk: Buffer): boolean {
     if (this.#ended) return true;
-    if (this.#stream) {
-      this.#quietTicks = 0;
-      const now = performance.now();
-      const isFast = now - this.#lastDataAt < PACE_MS;
-      this.#lastDataAt = now;
-      // What waits already goes first, however late the pacer is.
-      return isFast || this.#heldBytes > 0 ? this.#hold(chunk) : this.#response.write(chunk);
-    }
+    if (this.#stream !== null) return this.#stream.data(chunk);
     const head = this.#head;
     if (head === null) return true;
     this.#settle();
@@ -199,7 +190,7 @@ export class Relay implements ResponseSink, KeptAnswer, PacedStream {
       head.contentType,
       'content-length',
       String(chunk.length),
-      ...this.#commonHeaders(head),
+      ...this.#commonHeaders(),
     ]);
     this.#response.end(chunk);
     return true;
@@ -208,42 +199,47 @@ export class Relay implements ResponseSink, KeptAnswer, PacedStream {
   onEnd(): void {
     if (this.#ended) return;
     this.#settle();
-    if (this.#heldBytes > 0) this.#response.end(this.#takeHeld());
-    else this.#response.end();
+    this.#stream?.end();
   }
 
   onError(error: LlameroError): void {
     if (this.#ended) return;
-    if (this.#response.headersSent) {
-      this.#settle();
-      this.#response.end(Buffer.concat([...this.#held, streamErrorEvent(this.#route.dialect, error)]));
-    } else {
+    if (this.#stream === null) {
       this.#fail(error);
+    } else {
+      this.#settle();
+      this.#stream.end(streamErrorEvent(this.#route.dialect, error));
     }
   }
 
   tick(): void {
     // It waits behind another answer of its connection.
     if (this.#response.socket === null) return;
-    const isStream = this.#stream && this.#response.headersSent;
     if (this.#ended || this.#response.writableNeedDrain) this.#tickStalled();
-    else if (isStream) this.#tickQuiet();
+    else if (this.#head !== null) this.#stream?.tick(null);
+    else if (this.#isStream) this.#tickWaiting();
   }
 
-  /** @returns false when the client has not taken what was written before. */
-  #hold(chunk: Buffer): boolean {
-    if (this.#heldBytes === 0) this.#context.pacer.wait(this);
-    this.#held.push(chunk);
-    this.#heldBytes += chunk.length;
-    if (this.#heldBytes > MOST_HELD_BYTES) this.#response.write(this.#takeHeld());
-    return !this.#response.writableNeedDrain;
+  /** Nothing of the answer is there yet; whoever waits for long is told what for. */
+  #tickWaiting(): void {
+    this.#waitingTicks += 1;
+    const position = this.#stream === null ? null : (this.#exchange?.queuePosition() ?? null);
+    if (position !== null) {
+      this.#stream?.tick(`queue position ${position}`);
+    } else if (this.#progress !== null && this.#waitingTicks > 1) {
+      // The head goes out for it: from here on a failure is told by an event.
+      this.#openStream().tick(`prompt ${this.#progress.processed}/${this.#progress.total} tokens`);
+    } else {
+      this.#stream?.tick(null);
+    }
   }
 
-  #takeHeld(): Buffer {
-    const held = this.#held.length === 1 && this.#held[0] !== undefined ? this.#held[0] : Buffer.concat(this.#held);
-    this.#held = [];
-    this.#heldBytes = 0;
-    return held;
+  #openStream(): RelayedStream {
+    if (this.#stream === null) {
+      this.#stream = new RelayedStream(this.#response, this.#context.pacer, this.#commonHeaders());
+      this.#response.on('drain', onResponseDrain);
+    }
+    return this.#stream;
   }
 
   /** The answer, or as much of it as there is, waits for its client. */
@@ -254,15 +250,8 @@ export class Relay implements ResponseSink, KeptAnswer, PacedStream {
     if (this.#stalledTicks * heartbeatIntervalMs >= stalledClientMs) this.#response.destroy();
   }
 
-  #tickQuiet(): void {
-    this.#quietTicks += 1;
-    if (this.#quietTicks < QUIET_TICKS) return;
-    this.#quietTicks = 0;
-    this.#response.write(HEARTBEAT);
-  }
-
-  #run(body: Buffer | null, stream: boolean): void {
-    this.#stream = stream;
+  #run(body: Buffer | null, work: RequestWork, stream: boolean): void {
+    this.#isStream = stream;
     const ownMs = stream ? this.#context.streamTimeoutMs : this.#context.timeoutMs;
     const askedMs = this.#timeoutHeaderMs;
     const exchange = this.#context.backend.exchange(
@@ -270,7 +259,9 @@ export class Relay implements ResponseSink, KeptAnswer, PacedStream {
         id: this.#response.requestId,
         route: this.#route,
         query: this.#query,
+        client: this.#response.client,
         body,
+        work,
         stream,
         headers: traceHeaders(this.#request.headers.traceparent),
         timeoutMs: askedMs === null ? ownMs : Math.min(askedMs, ownMs ?? askedMs),
@@ -289,7 +280,7 @@ export class Relay implements ResponseSink, KeptAnswer, PacedStream {
 
   #fail(error: LlameroError): void {
     this.#settle();
-    answerError(this.#response, error, this.#route.dialect);
+    answerError(this.#response, error, this.#route.dialect, this.#limitHeaders());
   }
 
   #settle(): void {
@@ -301,17 +292,23 @@ export class Relay implements ResponseSink, KeptAnswer, PacedStream {
     if (context.running === 0) context.onIdle?.();
   }
 
-  #commonHeaders(head: ResponseHead): string[] {
-    const headers = [
-      'x-request-id',
-      this.#response.requestId,
-      'server-timing',
-      `queue;dur=${head.queueMs.toFixed(1)}, engine;dur=${head.engineMs.toFixed(1)}`,
-    ];
+  #commonHeaders(): string[] {
+    const head = this.#head;
+    const headers = ['x-request-id', this.#response.requestId];
+    if (head !== null) {
+      const timing = `queue;dur=${head.queueMs.toFixed(1)}, engine;dur=${head.engineMs.toFixed(1)}`;
+      headers.push('server-timing', timing);
+    }
     // The name by which Anthropic's clients know it.
     if (this.#route.dialect === 'messages') headers.push('request-id', this.#response.requestId);
+    if (this.#queuePosition !== null) headers.push('x-queue-position', String(this.#queuePosition));
+    headers.push(...this.#limitHeaders());
     if (this.#response.corsHeaders.length > 0) headers.push(...this.#response.corsHeaders);
     return headers;
+  }
+
+  #limitHeaders(): readonly string[] {
+    return this.#limits === null ? [] : rateLimitHeaders(this.#limits);
   }
 }
 
@@ -345,8 +342,4 @@ function closeAfter(response: GatewayResponse): void {
   response.shouldKeepAlive = false;
   const { socket } = response;
   if (response.headersSent) response.once('finish', () => socket?.destroySoon());
-}
-
-function flushHead(response: GatewayResponse): void {
-  if (!response.destroyed && !response.writableEnded) response.flushHeaders();
 }

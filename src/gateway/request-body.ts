@@ -2,6 +2,7 @@ import { isUtf8 } from 'node:buffer';
 import { LlameroError } from '../core/errors.ts';
 import { checkHazards } from '../core/openai/engine-hazards.ts';
 import { isNestedDeeperThan } from '../core/openai/json-scan.ts';
+import { type RequestWork, workOf } from '../core/openai/request-work.ts';
 import type { EngineRoute } from '../core/openai/routes.ts';
 import { MAX_NESTING } from './limits.ts';
 import { checkMedia } from './media-guard.ts';
@@ -10,6 +11,8 @@ import { checkMedia } from './media-guard.ts';
 export interface CheckedBody {
   /** Whether a stream is asked for, on a route that has streams. */
   readonly stream: boolean;
+  /** What it asks of the engine. */
+  readonly work: RequestWork;
 }
 
 /**
@@ -29,7 +32,7 @@ export function checkBody(body: Buffer, route: EngineRoute, allowRemoteMedia: bo
   }
   checkMedia(fields, allowRemoteMedia);
   checkHazards(fields);
-  return { stream: stream === true && route.canStream };
+  return { stream: stream === true && route.canStream, work: workOf(route, fields, body.length) };
 }
 
 /** Refuses what is not JSON by its own description. An absent content type is taken for JSON. */

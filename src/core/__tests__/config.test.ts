@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { configJsonSchema, parseConfig } from '../config.ts';
+import { configJsonSchema, type ConfigInput, parseConfig } from '../config.ts';
 import { LlameroError } from '../errors.ts';
 
 describe('the configuration', () => {
@@ -19,7 +19,7 @@ describe('the configuration', () => {
       [config.maxConcurrentRequests, config.maxQueue, config.requestTimeout, config.memoryLimit],
       [10, 100, 60_000, 2048],
     );
-    assert.deepEqual([config.rateLimit.requestsPerMinute, config.rateLimit.requestsPerHour], [60, 1000]);
+    assert.deepEqual(limitsOf({ profile: 'production' }), [60, 1000]);
     assert.deepEqual([config.engine.parallel, config.engine.ctxSize, config.engine.startupTimeout], [4, 4096, 120_000]);
     assert.deepEqual(
       [config.gateway.host, config.gateway.port, config.gateway.bodyLimit],
@@ -67,3 +67,20 @@ describe('the configuration', () => {
     assert.match(schema, /"additionalProperties":false/);
   });
 });
+
+describe('request limits', () => {
+  const tables: [string, ConfigInput, unknown[]][] = [
+    ['hold in production', { profile: 'production' }, [60, 1000]],
+    ['hold beyond loopback', { gateway: { host: '0.0.0.0' } }, [60, 1000]],
+    ["do not hold on one's own machine", {}, [null, null]],
+    ['nor where that is asked for', { profile: 'local', gateway: { host: '0.0.0.0' } }, [null, null]],
+    ['hold there when somebody wrote them down', { rateLimit: { requestsPerHour: 7 } }, [null, 7]],
+    ['can be lifted in production', { profile: 'production', rateLimit: { requestsPerMinute: null } }, [null, 1000]],
+  ];
+  for (const [what, input, expected] of tables) it(what, () => assert.deepEqual(limitsOf(input), expected));
+});
+
+function limitsOf(input: ConfigInput): unknown[] {
+  const { rateLimit } = parseConfig(input);
+  return [rateLimit.requestsPerMinute, rateLimit.requestsPerHour];
+}

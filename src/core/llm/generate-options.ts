@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { clientOptionsSchema } from '../admission/client-options.ts';
 import { LlameroError } from '../errors.ts';
 
 /** Options that every call of the provider takes. */
@@ -8,13 +9,7 @@ const callShape = {
   /** Limit for the whole call in ms. Default: none. */
   timeout: z.number().int().min(1).max(2_147_483_647).optional(),
   /** On whose behalf the call is made. */
-  client: z
-    .strictObject({
-      userId: z.string().min(1).optional(),
-      sessionId: z.string().min(1).optional(),
-      ip: z.string().min(1).optional(),
-    })
-    .optional(),
+  client: clientOptionsSchema.optional(),
   /** Further fields of the request body, as llama-server understands them. */
   extra: z.record(z.string(), z.unknown()).optional(),
 };

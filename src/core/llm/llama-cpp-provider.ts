@@ -1,5 +1,6 @@
 import { z } from 'zod';
-import { type Config, type ConfigInput, parseConfig } from '../config.ts';
+import { clientOf } from '../admission/client-options.ts';
+import { type Config, type ConfigInput, isProduction, parseConfig } from '../config.ts';
 import { AttachedEngine } from '../engine/attached-engine.ts';
 import type { EngineEndpoint, EngineStatus } from '../engine/engine-endpoint.ts';
 import { SupervisedEngine } from '../engine/supervised-engine.ts';
@@ -7,9 +8,10 @@ import { LlameroError } from '../errors.ts';
 import { LlameroEmitter, type LlameroEvents, type TokenCounts } from '../events.ts';
 import type { Exchange, PipelineRequest, ResponseSink } from '../exchange.ts';
 import { checkHazards } from '../openai/engine-hazards.ts';
+import { workOf } from '../openai/request-work.ts';
 import { engineRoute } from '../openai/routes.ts';
 import { tokenCountsOf } from '../openai/usage.ts';
-import { Pipeline } from '../pipeline.ts';
+import { Pipeline, type PipelineStatus } from '../pipeline.ts';
 import { AnswerStream } from './answer-stream.ts';
 import {
   type ChatAnswer,
@@ -42,13 +44,9 @@ import type { PreparationProgress, PreparedEngine } from './prepare-launch.ts';
 import { newRequestId } from '../request-id.ts';
 
 /** What the provider is doing, for display. */
-export interface ProviderStatus extends EngineStatus {
+export interface ProviderStatus extends EngineStatus, PipelineStatus {
   /** Name of the model, as far as it is known. */
   readonly model: string | null;
-  /** Requests in flight, waiting ones included. */
-  readonly inFlight: number;
-  /** Requests that wait for a slot. */
-  readonly queued: number;
   /** The llama-server in use; null before it was found and for an attached one. */
   readonly engine: PreparedEngine['binary'] | null;
 }
@@ -272,8 +270,7 @@ export class LlamaCppProvider {
     return {
       ...engine,
       model: engine.facts?.model ?? this.#prepared?.launch.model.name ?? this.config.model,
-      inFlight: this.#pipeline.inFlight,
-      queued: this.#pipeline.queued,
+      ...this.#pipeline.status(),
       engine: this.#prepared?.binary ?? null,
     };
   }
@@ -282,7 +279,7 @@ export class LlamaCppProvider {
   exchange(request: PipelineRequest, sink: ResponseSink): Exchange {
     if (this.#stopped === null) return this.#pipeline.send(request, sink);
     sink.onError(new LlameroError('engine_unavailable', 'llamero is shutting down.'));
-    return { resume: () => undefined, cancel: () => undefined };
+    return { resume: () => undefined, cancel: () => undefined, queuePosition: () => null };
   }
 
   async #call(route: string, body: Record<string, unknown>, options: CallOptions): Promise<unknown> {
@@ -302,11 +299,15 @@ export class LlamaCppProvider {
 
   #request(route: string, body: Record<string, unknown>, stream: boolean, options: CallOptions): PipelineRequest {
     checkHazards(body);
+    const bytes = Buffer.from(JSON.stringify(body));
+    const known = engineRoute(route);
     return {
       id: newRequestId(),
-      route: engineRoute(route),
+      route: known,
       query: '',
-      body: Buffer.from(JSON.stringify(body)),
+      client: clientOf(options.client),
+      body: bytes,
+      work: workOf(known, body, bytes.length),
       stream,
       timeoutMs: shortest(options.timeout ?? null, stream ? this.config.timeouts.total : this.#requestTimeoutMs()),
     };
@@ -318,11 +319,11 @@ export class LlamaCppProvider {
   }
 
   #requestTimeoutMs(): number | null {
-    return this.config.profile === 'production' ? this.config.requestTimeout : null;
+    return isProduction(this.config) ? this.config.requestTimeout : null;
   }
 
   async #stop(): Promise<void> {
-    this.#pipeline.cancelAll(new LlameroError('engine_unavailable', 'The provider is being stopped.'));
+    await this.#pipeline.stop(new LlameroError('engine_unavailable', 'The provider is being stopped.'));
     await this.#engine.stop();
     this.events.removeAllListeners();
   }

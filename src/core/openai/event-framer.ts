@@ -1,5 +1,7 @@
+import type { TokenCounts } from '../events.ts';
 import { isWholeJson } from './json-scan.ts';
 import type { Dialect } from './routes.ts';
+import { tokenCountsIn } from './usage.ts';
 
 /** Longest single event; the last one of `/completion` repeats the prompt. */
 const MAX_EVENT_BYTES = 16 * 1024 * 1024;
@@ -44,7 +46,15 @@ export class EventFramer {
   /** The last two data, the closing `[DONE]` aside: where usage and timings are. */
   #last: Buffer | null = null;
   #beforeLast: Buffer | null = null;
+  /** What the first data said of the cost; only Anthropic's dialect names the prompt there, and nowhere else. */
+  #firstCounts: TokenCounts | null = null;
   #done = false;
+  #dataEvents = 0;
+
+  /** Events with data so far, the closing `[DONE]` aside: nearly one for each token. */
+  get dataEvents(): number {
+    return this.#dataEvents;
+  }
 
   push(piece: Buffer): Framed {
     let bytes = piece;
@@ -83,6 +93,14 @@ export class EventFramer {
   finalData(): EventData[] {
     const data = [this.#last, this.#beforeLast].map((last) => (last === null ? null : parse(last)));
     return data.filter((event) => event !== null);
+  }
+
+  /** What the engine said that the stream has cost, in its last events; null when it did not. */
+  tokenCounts(): TokenCounts | null {
+    const counts = (this.#last && tokenCountsIn(this.#last)) ?? (this.#beforeLast && tokenCountsIn(this.#beforeLast));
+    if (counts === null || counts.promptTokens > 0 || this.#firstCounts === null) return counts;
+    const { promptTokens, cachedTokens } = this.#firstCounts;
+    return { ...counts, promptTokens, cachedTokens };
   }
 
   #hold(rest: Buffer): Framed {
@@ -124,6 +142,8 @@ export class EventFramer {
     if (!isWholeJson(bytes, start, end)) return 'garbage';
     const isError = ERRORS.some((error) => startsWith(bytes, start, error)) && !startsWith(bytes, start, NO_ERROR);
     if (isError) return 'error';
+    if (this.#dataEvents === 0) this.#firstCounts = tokenCountsIn(bytes.subarray(start, end));
+    this.#dataEvents += 1;
     this.#beforeLast = this.#last;
     this.#last = bytes.subarray(start, end);
     return null;

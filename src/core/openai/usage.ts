@@ -9,6 +9,45 @@ export function tokenCountsOf(answer: unknown): TokenCounts | null {
   return isRecord(answer) ? countsIn(answer) : null;
 }
 
+const TIMINGS = Buffer.from('"timings":');
+const USAGE = Buffer.from('"usage":');
+const OPEN_BRACE = 0x7b;
+const CLOSE_BRACE = 0x7d;
+
+/**
+ * The same out of the bytes of an answer or event, without parsing all of it. Within a string of JSON the quotes of such a
+ * key would be escaped, so what is found is a key.
+ */
+export function tokenCountsIn(json: Buffer): TokenCounts | null {
+  const timings = memberAfter(json, TIMINGS);
+  if (timings !== null && 'predicted_n' in timings) return countsIn({ timings });
+  const usage = memberAfter(json, USAGE);
+  return usage === null ? null : countsOfUsage(usage);
+}
+
+function memberAfter(json: Buffer, key: Buffer): Record<string, unknown> | null {
+  const found = json.lastIndexOf(key);
+  const start = found + key.length;
+  if (found === -1 || json[start] !== OPEN_BRACE) return null;
+  let depth = 0;
+  for (let at = start; at < json.length; at += 1) {
+    if (json[at] === OPEN_BRACE) depth += 1;
+    else if (json[at] === CLOSE_BRACE) depth -= 1;
+    if (depth === 0) return parsed(json.subarray(start, at + 1));
+  }
+  return null;
+}
+
+function parsed(json: Buffer): Record<string, unknown> | null {
+  try {
+    const value: unknown = JSON.parse(json.toString());
+    return isRecord(value) ? value : null;
+  } catch {
+    // Numbers cannot be had from it; the answer itself is for others to judge.
+    return null;
+  }
+}
+
 function countsIn(answer: Record<string, unknown>): TokenCounts | null {
   const timings = recordIn(answer, 'timings');
   if (timings !== null && 'predicted_n' in timings) {

@@ -17,6 +17,10 @@ export class SeenExchange implements Exchange {
     this.sink = sink;
   }
 
+  queuePosition(): null {
+    return null;
+  }
+
   /** Resolves when the gateway cancelled this exchange. */
   get cancelled(): Promise<LlameroError> {
     return this.#onCancel.promise;

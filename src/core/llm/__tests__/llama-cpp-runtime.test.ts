@@ -7,6 +7,8 @@ import path from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { LlameroError } from '../../errors.ts';
 import type { Exchange } from '../../exchange.ts';
+import { ANONYMOUS } from '../../admission/client.ts';
+import { workOf } from '../../openai/request-work.ts';
 import { engineRoute } from '../../openai/routes.ts';
 import { startFakeLlamaServer, writeFakeLlamaServerCommand } from '../../../testing/index.ts';
 import { LlamaCppProvider } from '../llama-cpp-provider.ts';
@@ -652,12 +654,16 @@ function listenersOfProcess(): Record<string, number> {
 /** A whole answer as the gateway asks for it. `outcome` is `answered` or the code of the error. */
 function askWhole(provider: LlamaCppProvider, body: object): { exchange: Exchange; outcome: Promise<string> } {
   const { promise: outcome, resolve } = Promise.withResolvers<string>();
+  const bytes = Buffer.from(JSON.stringify(body));
+  const route = engineRoute('POST /completion');
   const exchange = provider.exchange(
     {
       id: 'whole',
-      route: engineRoute('POST /completion'),
+      route,
       query: '',
-      body: Buffer.from(JSON.stringify(body)),
+      client: ANONYMOUS,
+      body: bytes,
+      work: workOf(route, body as Record<string, unknown>, bytes.length),
       stream: false,
       timeoutMs: null,
     },

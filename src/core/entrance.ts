@@ -1,0 +1,90 @@
+import type { RateGrant } from './admission/rate-limit-grant.ts';
+import { LlameroError } from './errors.ts';
+import type { ExchangeContext } from './exchange-context.ts';
+import type { PipelineRequest } from './exchange.ts';
+import { countPromptTokens } from './prompt-size.ts';
+
+/** What a request has been allowed, before it stands in the queue. */
+export interface Entry {
+  /** What was taken from the limits of its client; null where none applies. */
+  readonly grant: RateGrant | null;
+  /** Tokens of the prompt: counted, or guessed. */
+  readonly promptTokens: number;
+  /** The engine may generate no more than this, because the client's tokens are used up then; null: no such limit. */
+  readonly tokenCap: number | null;
+}
+
+/** Whether a request has to be looked at before it may queue; all others skip {@link enter}, which takes a promise or two. */
+export function needsEntrance(context: ExchangeContext, request: PipelineRequest): boolean {
+  return context.limits.needsCheck(request.client) || mayExceedContext(context, request);
+}
+
+/**
+ * The limits of the client, then whether the prompt fits a slot; both before the request costs anybody anything.
+ * @throws LlameroError `rate_limit_exceeded`, `context_length_exceeded`, or the reason of the signal. Then nothing was taken.
+ */
+export async function enter(context: ExchangeContext, request: PipelineRequest, signal: AbortSignal): Promise<Entry> {
+  const { limits } = context;
+  const grant = limits.needsCheck(request.client) ? await limits.admit(neededOf(context, request), signal) : null;
+  try {
+    const isCapped = grant !== null && grant.tokenBudget !== null && request.route.canStream;
+    const counted = isCapped || mayExceedContext(context, request) ? await countOrNull(context, request, signal) : null;
+    const promptTokens = counted ?? guessOf(context, request);
+    if (counted !== null) refuseTooLong(context, counted);
+    const tokenCap = isCapped ? capOf(grant.tokenBudget ?? 0, promptTokens, request) : null;
+    return { grant, promptTokens, tokenCap };
+  } catch (error) {
+    grant?.refund();
+    throw error;
+  }
+}
+
+/** Tokens of the prompt as guessed from its bytes; media make them far too many, so no more than a slot can hold. */
+export function guessOf({ engine }: ExchangeContext, { work }: PipelineRequest): number {
+  return Math.min(work.promptTokens, engine.current()?.facts.contextLength ?? work.promptTokens);
+}
+
+/** A token has at least one byte, so that nearly all prompts are known to fit without counting. */
+function mayExceedContext({ engine }: ExchangeContext, { route, body }: PipelineRequest): boolean {
+  const facts = engine.current()?.facts;
+  return route.canStream && body !== null && facts !== undefined && body.length > facts.contextLength;
+}
+
+async function countOrNull(
+  { engine }: ExchangeContext,
+  request: PipelineRequest,
+  signal: AbortSignal,
+): Promise<number | null> {
+  const current = engine.current();
+  return current === null ? null : countPromptTokens(current, request, signal);
+}
+
+function refuseTooLong({ engine }: ExchangeContext, promptTokens: number): void {
+  const contextLength = engine.current()?.facts.contextLength;
+  if (contextLength === undefined || promptTokens < contextLength) return;
+  throw new LlameroError(
+    'context_length_exceeded',
+    `The prompt has ${promptTokens} tokens; with its answer it has to fit a context of ${contextLength}.`,
+    { details: { promptTokens, contextLength } },
+  );
+}
+
+function neededOf(context: ExchangeContext, request: PipelineRequest) {
+  const { id, client, route, work } = request;
+  const promptTokens = guessOf(context, request);
+  const contextLength = context.engine.current()?.facts.contextLength ?? Infinity;
+  const asked = Math.min(work.maxTokens ?? Infinity, Math.max(0, contextLength - promptTokens));
+  return {
+    id,
+    client,
+    promptTokens,
+    maxTokens: Number.isFinite(asked) ? asked * work.sequences : null,
+    countsTokens: route.needsSlot,
+  };
+}
+
+/** What may be generated for each sequence. The limits admit nobody who could not have at least one token. */
+function capOf(tokenBudget: number, promptTokens: number, { work }: PipelineRequest): number | null {
+  const cap = Math.max(1, Math.floor((tokenBudget - promptTokens) / work.sequences));
+  return work.maxTokens !== null && work.maxTokens <= cap ? null : cap;
+}

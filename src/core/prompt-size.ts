@@ -1,0 +1,75 @@
+import type { ReadyEngine } from './engine/engine-endpoint.ts';
+import type { PipelineRequest } from './exchange.ts';
+
+type Fields = Record<string, unknown>;
+
+/**
+ * How many tokens the prompt of a request has, by the engine's own template and vocabulary. Takes no slot: llama-server
+ * does this beside its decoding.
+ *
+ * @returns null where it cannot be told: media, several prompts, dialects that only the engine can translate, or an engine
+ *   that does not answer. Then the engine itself judges the prompt.
+ * @throws the reason of the signal.
+ */
+export async function countPromptTokens(
+  engine: ReadyEngine,
+  request: PipelineRequest,
+  signal: AbortSignal,
+): Promise<number | null> {
+  const { route, body, work } = request;
+  if (body === null || work.sequences > 1) return null;
+  try {
+    switch (route.dialect) {
+      case 'completion':
+      case 'completions': {
+        const { prompt } = JSON.parse(body.toString()) as Fields;
+        return route.name !== 'infill' && typeof prompt === 'string' ? await countText(engine, prompt, signal) : null;
+      }
+      case 'chat': {
+        const { messages, ...fields } = JSON.parse(body.toString()) as Fields;
+        if (hasMedia(messages)) return null;
+        const { prompt } = await ask(
+          engine,
+          '/apply-template',
+          Buffer.from(JSON.stringify({ ...fields, messages, stream: false })),
+          signal,
+        );
+        return typeof prompt === 'string' ? await countText(engine, prompt, signal) : null;
+      }
+      case 'messages': {
+        const { input_tokens: tokens } = await ask(engine, '/v1/messages/count_tokens', body, signal);
+        return typeof tokens === 'number' ? tokens : null;
+      }
+      default:
+        return null;
+    }
+  } catch (error) {
+    if (signal.aborted) throw error;
+    // It refuses the request, or is about to go: the request itself will show it.
+    return null;
+  }
+}
+
+async function countText(engine: ReadyEngine, text: string, signal: AbortSignal): Promise<number | null> {
+  const body = Buffer.from(JSON.stringify({ content: text, add_special: true, parse_special: true }));
+  const { tokens } = await ask(engine, '/tokenize', body, signal);
+  return Array.isArray(tokens) ? tokens.length : null;
+}
+
+async function ask(engine: ReadyEngine, path: string, body: Buffer, signal: AbortSignal): Promise<Fields> {
+  const headers = { 'content-type': 'application/json', ...engine.headers };
+  const answer = await engine.dispatcher.request({ path, method: 'POST', headers, body, signal });
+  if (answer.statusCode !== 200) {
+    await answer.body.dump();
+    return {};
+  }
+  return (await answer.body.json()) as Fields;
+}
+
+function hasMedia(messages: unknown): boolean {
+  if (!Array.isArray(messages)) return false;
+  return messages.some((message: { content?: unknown } | null) => {
+    const content = message?.content;
+    return Array.isArray(content) && content.some((part: { type?: unknown } | null) => part?.type !== 'text');
+  });
+}
