@@ -36,6 +36,43 @@ describe('llamero keys', { timeout: 60_000 }, () => {
     assert.match((await llamero(['keys', 'list'], { cwd, env })).stdout, /^No keys/);
   });
 
+  it('grants with options, and shows what was granted', async () => {
+    const file = path.join(cwd, 'grants.json');
+    const add = (...more: string[]) => llamero(['keys', 'add', 'app', '--file', file, ...more], { cwd });
+    const limits = ['--requests-per-minute', '60', '--requests-per-hour', '900', '--tokens-per-minute', '5000'];
+    const more = ['--tokens-per-day', 'none', '--max-concurrent', '3', '--acts-for-others'];
+    assert.equal((await add('--user', 'alice', '--weight', '2.5', '--priority', 'batch', ...limits, ...more)).code, 0);
+    const listed = await llamero(['keys', 'list', '--file', file, '--json'], { cwd });
+    const [{ id: _id, name: _name, created: _created, ...grant }] = JSON.parse(listed.stdout);
+    assert.deepEqual(grant, {
+      userId: 'alice',
+      weight: 2.5,
+      priority: 'batch',
+      limits: {
+        requestsPerMinute: 60,
+        requestsPerHour: 900,
+        tokensPerMinute: 5000,
+        tokensPerDay: null,
+        maxConcurrent: 3,
+      },
+      mayActForOthers: true,
+    });
+    const { stdout } = await llamero(['keys', 'list', '--file', file], { cwd });
+    const words =
+      'user alice, weight 2.5, batch, 60 req/min, 900 req/h, 5000 tok/min, unlimited tok/day, 3 at once, acts for others';
+    assert.match(stdout, new RegExp(`  app  \\(${words}\\)\\n$`));
+    for (const [option, value, message] of [
+      ['--weight', 'x', /must be a number/],
+      ['--weight', '0', /'weight'/],
+      ['--priority', 'high', /interactive, default, batch/],
+      ['--tokens-per-day', '1.5', /whole number/],
+    ] as const) {
+      const refused = await add(option, value);
+      assert.equal(refused.code, 2, option);
+      assert.match(refused.stderr, message);
+    }
+  });
+
   it('keeps them in the configuration folder of the platform', () => {
     assert.equal(defaultKeyFile({ XDG_CONFIG_HOME: '/c' }, 'linux'), path.join('/c', 'llamero', 'keys.json'));
     assert.match(defaultKeyFile({}, 'linux'), /\.config/);

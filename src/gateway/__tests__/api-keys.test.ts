@@ -7,7 +7,7 @@ import { EventEmitter } from 'node:events';
 import { after, describe, it } from 'node:test';
 import { parseConfig } from '../../core/config.ts';
 import { createGateway } from '../gateway.ts';
-import { emptyKeyFile, formatKeyFile, newApiKey, parseKeyFile } from '../key-file.ts';
+import { type ApiKeyGrant, emptyKeyFile, formatKeyFile, newApiKey, parseKeyFile } from '../key-file.ts';
 import { type KeyFileReport, KeyRing } from '../key-ring.ts';
 import { addApiKey, listApiKeys, revokeApiKey } from '../key-store.ts';
 import { ScriptedBackend } from './scripted-backend.ts';
@@ -46,12 +46,12 @@ describe('the key file', { timeout: 20_000 }, () => {
     if (process.platform !== 'win32') assert.equal((await stat(nested)).mode & 0o777, 0o600);
     const content = parseKeyFile(text);
     Object.assign(content, { owner: 'ops' });
-    Object.assign(content.keys[0] ?? {}, { weight: 3 });
+    Object.assign(content.keys[0] ?? {}, { team: 'red' });
     await writeFile(nested, formatKeyFile(content));
     await addApiKey(nested, 'second');
     const written = parseKeyFile(await readFile(nested, 'utf8'));
     assert.equal(written['owner'], 'ops');
-    assert.equal(written.keys[0]?.['weight'], 3);
+    assert.equal(written.keys[0]?.['team'], 'red');
     assert.deepEqual(
       (await listApiKeys(nested)).map(({ name }) => name),
       ['laptop', 'second'],
@@ -63,6 +63,33 @@ describe('the key file', { timeout: 20_000 }, () => {
     );
     await assert.rejects(revokeApiKey(nested, entry.id), { code: 'not_found' });
     assert.deepEqual(await readdir(path.dirname(nested)), ['keys.json'], 'no temporary file, no lock');
+  });
+
+  it('holds what a key grants, and refuses what cannot be granted', async () => {
+    await using place = await keyFolder();
+    const grant: ApiKeyGrant = {
+      userId: 'alice',
+      weight: 0.5,
+      priority: 'batch',
+      limits: { requestsPerHour: 10, tokensPerDay: null },
+      mayActForOthers: true,
+    };
+    const { entry } = await addApiKey(place.file, 'x', grant);
+    assert.deepEqual(await listApiKeys(place.file), [entry]);
+    assert.deepEqual({ ...entry, ...grant }, entry);
+    for (const [wrong, param] of [
+      [{ weight: 0 }, 'weight'],
+      [{ weight: 101 }, 'weight'],
+      [{ userId: '' }, 'userId'],
+      [{ userId: 'a\nb' }, 'userId'],
+      [{ limits: { maxConcurrent: 0 } }, 'limits.maxConcurrent'],
+      [{ limits: { perMinute: 1 } }, 'limits'],
+      [{ priority: 'high' }, 'priority'],
+    ] as [ApiKeyGrant, string][]) {
+      await assert.rejects(addApiKey(place.file, 'x', wrong), { code: 'invalid_options', param });
+      const text = formatKeyFile({ version: 1, keys: [{ ...entry, ...wrong }] });
+      assert.throws(() => parseKeyFile(text), { code: 'invalid_options', param: `keys.0.${param}` });
+    }
   });
 
   it('loses no key when many are added at once', async () => {
