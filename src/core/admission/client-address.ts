@@ -1,4 +1,4 @@
-import { isIPv6 } from 'node:net';
+import { isIPv4, isIPv6 } from 'node:net';
 import ipaddr from 'ipaddr.js';
 
 /** From the text of an address, however it is spelled, to one identity. Pure. */
@@ -40,7 +40,7 @@ export function parseAddress(text: string): IpAddress | null {
   const bracketed = BRACKETED.exec(trimmed)?.[1];
   if (bracketed !== undefined) return parseIpv6(bracketed);
   const bare = IPV4_WITH_PORT.exec(trimmed)?.[1] ?? trimmed;
-  return ipaddr.IPv4.isValidFourPartDecimal(bare) ? ipaddr.IPv4.parse(bare) : parseIpv6(bare);
+  return isIPv4(bare) ? new ipaddr.IPv4(bare.split('.').map(Number)) : parseIpv6(bare);
 }
 
 /** Whether only this machine can have the address. */
@@ -68,18 +68,25 @@ function parseIpv6(text: string): IpAddress | null {
   const percent = text.indexOf('%');
   const bare = percent === -1 ? text : text.slice(0, percent);
   if (percent !== -1 && !ZONE.test(text.slice(percent + 1))) return null;
-  // By the system's own rules, which are strict; the library takes octal numbers in a dotted tail.
   if (!isIPv6(bare)) return null;
-  const address = ipaddr.IPv6.parse(withoutDots(bare));
+  const address = new ipaddr.IPv6(partsOf(bare));
   return address.isIPv4MappedAddress() ? address.toIPv4Address() : address;
 }
 
-/** The library reads `::1.2.3.4` as an IPv4-mapped address, which it is not: RFC 4291 section 2.5.5. */
-function withoutDots(text: string): string {
-  return text.replace(DOTTED_TAIL, (_tail, ...octets: string[]) => {
+/**
+ * The eight numbers of a valid address. Not by the library, which takes 70 µs for it, reads octal numbers in a dotted
+ * tail, and takes `::1.2.3.4` for an IPv4-mapped address, which it is not: RFC 4291 section 2.5.5.
+ */
+function partsOf(text: string): number[] {
+  const hex = text.replace(DOTTED_TAIL, (_tail, ...octets: string[]) => {
     const [a = 0, b = 0, c = 0, d = 0] = octets.slice(0, 4).map(Number);
     return `:${((a << 8) | b).toString(16)}:${((c << 8) | d).toString(16)}`;
   });
+  const [before = '', after] = hex.split('::');
+  const head = before === '' ? [] : before.split(':');
+  const tail = after === undefined || after === '' ? [] : after.split(':');
+  const zeros = Array.from({ length: 8 - head.length - tail.length }, () => '0');
+  return [...head, ...zeros, ...tail].map((part) => Number.parseInt(part, 16));
 }
 
 /** Only public addresses: of the others nobody knows whose they are behind a translator. */

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import * as fc from 'fast-check';
+import ipaddr from 'ipaddr.js';
 import { clientAddressId, isLoopbackAddress, parseAddress } from '../client-address.ts';
 
 /** Each text, and the one client that it means; null: no address. */
@@ -132,6 +133,8 @@ describe('the address of a client', () => {
         const padded = parts.map((value) => value.toString(16).padStart(4, '0')).join(':');
         const spellings = [full, full.toUpperCase(), padded, `[${padded}]`, `[${full}]:${port}`, ` ${full}%en0 `];
         spellings.push(compressed(parts));
+        const address = parseAddress(compressed(parts));
+        if (address instanceof ipaddr.IPv6) assert.deepEqual(address.parts, parts);
         const ids = new Set(spellings.map(clientAddressId));
         assert.equal(ids.size, 1, spellings.join(' '));
         assert.ok(!ids.has(null));
