@@ -32,6 +32,8 @@ function readSettings(path: string | null): FakeServerSettings {
     faults: {},
     tokensPerSecond: 0,
     prefillMs: 0,
+    prefillSteps: 1,
+    pingMs: 30_000,
     replyTokens: 32,
     tokens: null,
     stateDirectory: tmpdir(),

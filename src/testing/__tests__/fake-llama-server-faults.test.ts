@@ -144,6 +144,38 @@ describe('request faults of the double', DEADLINE, () => {
     assert.equal((await server.waitForCounters(({ aborted }) => aborted === 1)).active, 1);
   });
 
+  it('sends comments while it hangs, and answers /slots with counters that stand still', async () => {
+    await using server = await startFakeLlamaServer({ pingMs: 10, faults: { after: { tokens: 2, fault: 'hang' } } });
+    const giveUp = new AbortController();
+    const hanging = call(server, '/v1/chat/completions', STREAM, giveUp.signal);
+    await server.waitForCounters(({ tokens }) => tokens === 2);
+    const first = await call(server, '/slots');
+    const [slot] = JSON.parse(first.text) as Array<{
+      is_processing: boolean;
+      next_token: Array<{ n_decoded: number }>;
+    }>;
+    assert.ok(slot?.is_processing === true && slot.next_token[0]?.n_decoded === 2);
+    await sleep(50);
+    assert.equal((await call(server, '/slots')).text, first.text);
+    giveUp.abort();
+    const { text } = await hanging;
+    assert.ok(text.split('\n').filter((line) => line === ':').length >= 3);
+  });
+
+  void linux('works while it hangs, or does nothing', async () => {
+    for (const hangBusy of [true, false]) {
+      await using server = await start({ after: { tokens: 1, fault: 'hang' }, hangBusy });
+      const giveUp = new AbortController();
+      const hanging = call(server, '/v1/chat/completions', STREAM, giveUp.signal);
+      await server.waitForCounters(({ tokens }) => tokens === 1);
+      const before = cpuTicksOf(server.pid);
+      await sleep(500);
+      assert.equal(cpuTicksOf(server.pid) - before >= 5, hangBusy);
+      giveUp.abort();
+      await Promise.allSettled([hanging]);
+    }
+  });
+
   it('hangs with /health as well', async () => {
     await using server = await start({ after: { tokens: 0, fault: 'hang' }, hangHealth: true });
     const giveUp = new AbortController();
@@ -235,6 +267,13 @@ describe('request faults of the double', DEADLINE, () => {
     assert.ok(anonymousMemory(server.pid) - before > 30_000_000);
   });
 });
+
+/** CPU time of a process, in ticks of 10 ms. */
+function cpuTicksOf(pid: number): number {
+  const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
+  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+  return Number(fields[11]) + Number(fields[12]);
+}
 
 function stateOf(pid: number): string {
   return readFileSync(`/proc/${pid}/status`, 'utf8');

@@ -134,6 +134,32 @@ describe('double of llama-server', DEADLINE, () => {
     assert.equal(choices[0]?.finish_reason, 'stop');
   });
 
+  it('reads a prompt in steps, with progress events and in the counters of /slots', async () => {
+    await using server = await startFakeLlamaServer({ prefillMs: 200, prefillSteps: 4 });
+    const prompt = 'one two three four five six seven eight';
+    const body = { prompt, n_predict: 2, stream: true };
+    const { text } = await call(server, '/completion', { ...body, return_progress: true });
+    const steps = frames(text)
+      .map((frame) => (JSON.parse(frame) as { prompt_progress?: { total: number; processed: number } }).prompt_progress)
+      .filter((progress) => progress !== undefined);
+    const total = steps[0]?.total ?? 0;
+    assert.deepEqual(
+      steps.map(({ processed }) => processed),
+      [0, 1, 2, 3, 4].map((step) => Math.round((total * step) / 4)),
+    );
+    const silent = call(server, '/completion', body);
+    const seen = new Set<number>();
+    while (server.counters().finished < 2) {
+      const slots = await callJson<Array<{ is_processing: boolean; n_prompt_tokens_processed: number }>>(
+        server,
+        '/slots',
+      );
+      for (const slot of slots) if (slot.is_processing) seen.add(slot.n_prompt_tokens_processed);
+    }
+    assert.ok(seen.size >= 4);
+    assert.doesNotMatch((await silent).text, /prompt_progress/);
+  });
+
   it('serves as many requests at once as it has slots, and frees the slot of a client that went away', async () => {
     await using server = await startFakeLlamaServer({ slots: 1, tokensPerSecond: 20 });
     const leaving = new AbortController();

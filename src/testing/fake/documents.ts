@@ -4,6 +4,7 @@ import { TINY_CHAT_TEMPLATE } from '../tiny-chat-template.ts';
 import type { FakeServerArguments } from './arguments.ts';
 import { BadRequest } from './prompt.ts';
 import type { FakeServerCounters } from './settings.ts';
+import type { SlotWork } from './slot-queue.ts';
 import type { TokenSource } from './tokens.ts';
 
 /** The JSON documents of the routes that generate nothing, as llama-server v0.5.0 shapes them. */
@@ -50,8 +51,23 @@ export function models({ alias, contextLength }: FakeServerArguments): Record<st
 export function slotList(
   { contextLength }: FakeServerArguments,
   busy: readonly boolean[],
+  work: ReadonlyArray<SlotWork | null>,
 ): Array<Record<string, unknown>> {
-  return busy.map((processing, id) => ({ id, n_ctx: contextLength, speculative: false, is_processing: processing }));
+  return busy.map((processing, id) => {
+    const slot = { id, n_ctx: contextLength, speculative: false, is_processing: processing };
+    const present = work[id] ?? null;
+    if (present === null) return slot;
+    const { task, promptTokens, decoded } = present;
+    return {
+      ...slot,
+      id_task: task,
+      n_prompt_tokens: promptTokens + decoded,
+      n_prompt_tokens_processed: promptTokens,
+      n_prompt_tokens_cache: 0,
+      params: {},
+      next_token: [{ has_next_token: processing, has_new_line: false, n_remain: -1, n_decoded: decoded }],
+    };
+  });
 }
 
 /** `GET /metrics`. */

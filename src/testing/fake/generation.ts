@@ -7,7 +7,7 @@ import type { FakeServerLog } from './log.ts';
 import type { FakePrompt } from './prompt.ts';
 import type { Reply, ReplyToken } from './reply.ts';
 import { faultsOfRequest, type FakeServerFaults, type FakeServerSettings } from './settings.ts';
-import type { SlotQueue } from './slot-queue.ts';
+import type { HeldSlot, SlotQueue, SlotWork } from './slot-queue.ts';
 import type { TokenSource } from './tokens.ts';
 
 /** What the generation of answers needs from the server around it. */
@@ -45,7 +45,7 @@ export async function generate(
   });
   if (refused(context, faults, prompt, response)) return;
 
-  const slot = await slots.acquire(gone.signal);
+  const slot = await slots.acquire(task, gone.signal);
   if (slot !== null) {
     log.info(`slot launch_slot_: id  ${slot.id} | task ${task} | processing task, is_child = 0`);
     try {
@@ -54,7 +54,7 @@ export async function generate(
         faults,
         writer: DIALECTS[dialect],
         prompt,
-        slot: slot.id,
+        slot,
         response,
         gone: gone.signal,
       }).run();
@@ -97,7 +97,7 @@ interface AnswerParts {
   readonly faults: FakeServerFaults;
   readonly writer: DialectWriter;
   readonly prompt: FakePrompt;
-  readonly slot: number;
+  readonly slot: HeldSlot;
   readonly response: ServerResponse;
   /** Aborted when the client's connection is closed. */
   readonly gone: AbortSignal;
@@ -112,6 +112,7 @@ class Answer {
   readonly #response: ServerResponse;
   readonly #gone: AbortSignal;
   readonly #reply: Reply;
+  readonly #work: SlotWork;
 
   constructor({ context, faults, writer, prompt, slot, response, gone }: AnswerParts) {
     this.#context = context;
@@ -120,6 +121,7 @@ class Answer {
     this.#prompt = prompt;
     this.#response = response;
     this.#gone = gone;
+    this.#work = slot.work;
     const room = context.contextLength - prompt.ids.length;
     this.#reply = {
       id: newReplyId(),
@@ -127,7 +129,7 @@ class Answer {
       model: context.model,
       prompt: prompt.text,
       promptTokens: prompt.ids.length,
-      slot,
+      slot: slot.id,
       maxTokens: Math.min(room, prompt.maxTokens ?? context.settings.replyTokens),
       stream: prompt.stream,
       prefix: prompt.prefix,
@@ -141,7 +143,7 @@ class Answer {
 
   async run(): Promise<void> {
     await this.#pause(this.#faults.slowHeadersMs ?? 0);
-    if (this.#reply.stream && !this.#gone.aborted) openStream(this.#response);
+    if (this.#reply.stream && !this.#gone.aborted) this.#open();
     await this.#readPrompt();
     await this.#frames(this.#writer.open(this.#reply));
     const started = performance.now();
@@ -151,6 +153,7 @@ class Answer {
       await this.#pace(started, index + 1);
       if (this.#gone.aborted) return;
       this.#reply.tokens.push(token);
+      this.#work.decoded += 1;
       this.#reply.predictedMs = performance.now() - started;
       this.#context.counters.change((values) => (values.tokens += 1));
       await this.#frames(this.#writer.token(this.#reply, token));
@@ -171,12 +174,21 @@ class Answer {
   }
 
   async #readPrompt(): Promise<void> {
-    const { prefillMs } = this.#context.settings;
-    const progress = this.#reply.options.returnProgress;
-    if (progress) await this.#frames(this.#writer.progress(this.#reply, 0));
-    await this.#pause(prefillMs);
-    this.#reply.promptMs = prefillMs;
-    if (progress) await this.#frames(this.#writer.progress(this.#reply, this.#reply.promptTokens));
+    const { prefillMs, prefillSteps } = this.#context.settings;
+    const { promptTokens, options } = this.#reply;
+    for (let step = 0; step <= prefillSteps && !this.#gone.aborted; step += 1) {
+      if (step > 0) await this.#pause(prefillMs / prefillSteps);
+      this.#reply.promptMs = (prefillMs * step) / prefillSteps;
+      this.#work.promptTokens = Math.round((promptTokens * step) / prefillSteps);
+      if (options.returnProgress) await this.#frames(this.#writer.progress(this.#reply, this.#work.promptTokens));
+    }
+  }
+
+  /** Sends the headers. From then on a thread of its own, which knows nothing of the decoding, keeps the connection open. */
+  #open(): void {
+    openStream(this.#response);
+    const pings = setInterval(() => this.#response.write(':\n\n'), this.#context.settings.pingMs).unref();
+    this.#response.once('close', () => clearInterval(pings));
   }
 
   /** Applies the fault that is due after so many tokens. Returns whether the answer is over. */

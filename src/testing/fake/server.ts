@@ -123,7 +123,7 @@ export class FakeServer {
         if (query.has('fail_on_no_slot') && busy.every(Boolean)) {
           return sendError(response, 503, 'unavailable_error', 'no slot available');
         }
-        return sendJson(response, 200, documents.slotList(options, busy));
+        return sendJson(response, 200, documents.slotList(options, busy, this.#slots.work()));
       }
       case '/metrics':
         response.writeHead(200, { 'Content-Type': 'text/plain; version=0.0.4' });
@@ -173,7 +173,10 @@ export class FakeServer {
       counters,
       log,
       stopping: this.#stopping.signal,
-      onHang: () => (this.#hanging = true),
+      onHang: () => {
+        this.#hanging = true;
+        if (faults.hangBusy === true) spin();
+      },
     };
   }
 
@@ -187,6 +190,17 @@ export class FakeServer {
 
 function unsupported(response: ServerResponse, what: string, option: string): void {
   sendError(response, 501, 'not_supported_error', `This server does not support ${what}. Start it with \`${option}\``);
+}
+
+const SPIN_INTERVAL_MS = 20;
+const SPIN_MS = 6;
+
+/** Works without getting anywhere, on a third of a core so that a test does not slow down all others. */
+function spin(): void {
+  setInterval(() => {
+    const until = performance.now() + SPIN_MS;
+    while (performance.now() < until);
+  }, SPIN_INTERVAL_MS);
 }
 
 function garbageServer(): Server {

@@ -37,6 +37,8 @@ export interface FakeServerFaults {
   hangHealth?: boolean;
   /** `/slots` never answers while a request hangs. */
   hangSlots?: boolean;
+  /** The process works on while a request hangs, without getting anywhere. */
+  hangBusy?: boolean;
   /** Memory taken and never given back, in bytes per generating request. */
   leakBytesPerRequest?: number;
 
@@ -82,6 +84,13 @@ export interface FakeServerSettings {
   tokensPerSecond: number;
   /** Time to read any prompt, in ms. Default 0. */
   prefillMs: number;
+  /**
+   * Batches in which a prompt is read: each moves the counters of `/slots`, and sends an event where the request has `return_progress`.
+   * Default 1.
+   */
+  prefillSteps: number;
+  /** How often an open stream gets a comment line, in ms, whatever else happens; llama-server's own is 30000, the default. */
+  pingMs: number;
   /** Tokens of an answer when the request sets no limit; such an answer ends with `stop`. Default 32. */
   replyTokens: number;
   /** The texts that are generated, over and over; default: ` 1`, ` 2`, ` 3`, … (each fourth with an emoji), without end. */

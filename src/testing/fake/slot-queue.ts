@@ -1,6 +1,14 @@
+/** What a slot works on, or worked on last, as `/slots` tells it. */
+export interface SlotWork {
+  readonly task: number;
+  promptTokens: number;
+  decoded: number;
+}
+
 /** A held slot; `release` may be called more than once. */
 export interface HeldSlot {
   readonly id: number;
+  readonly work: SlotWork;
   readonly release: () => void;
 }
 
@@ -9,6 +17,7 @@ export class SlotQueue {
   readonly #free: number[];
   readonly #waiting = new Set<(id: number) => void>();
   readonly #total: number;
+  readonly #work: Array<SlotWork | null>;
   readonly #onChange: (load: { active: number; waiting: number }) => void;
 
   /** `onChange` is told whenever a slot is taken, released or waited for. */
@@ -16,6 +25,7 @@ export class SlotQueue {
     this.#total = total;
     this.#onChange = onChange;
     this.#free = Array.from({ length: total }, (_, id) => id);
+    this.#work = this.#free.map(() => null);
   }
 
   get waiting(): number {
@@ -31,15 +41,20 @@ export class SlotQueue {
     return Array.from({ length: this.#total }, (_, id) => !this.#free.includes(id));
   }
 
-  /** Waits for a slot; null if the signal aborts first. */
-  async acquire(signal: AbortSignal): Promise<HeldSlot | null> {
+  /** What each slot works on, or worked on last; null before the first. */
+  work(): ReadonlyArray<SlotWork | null> {
+    return this.#work;
+  }
+
+  /** Waits for a slot for that task; null if the signal aborts first. */
+  async acquire(task: number, signal: AbortSignal): Promise<HeldSlot | null> {
     if (signal.aborted) return null;
     const free = this.#free.shift();
-    if (free !== undefined) return this.#held(free);
+    if (free !== undefined) return this.#held(free, task);
     const { promise, resolve } = Promise.withResolvers<HeldSlot | null>();
     const granted = (id: number): void => {
       signal.removeEventListener('abort', gone);
-      resolve(this.#held(id));
+      resolve(this.#held(id, task));
     };
     const gone = (): void => {
       this.#waiting.delete(granted);
@@ -52,8 +67,10 @@ export class SlotQueue {
     return await promise;
   }
 
-  #held(id: number): HeldSlot {
+  #held(id: number, task: number): HeldSlot {
     let held = true;
+    const work: SlotWork = { task, promptTokens: 0, decoded: 0 };
+    this.#work[id] = work;
     this.#changed();
     const release = (): void => {
       if (!held) return;
@@ -67,7 +84,7 @@ export class SlotQueue {
         next(id);
       }
     };
-    return { id, release };
+    return { id, work, release };
   }
 
   #changed(): void {
