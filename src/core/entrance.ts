@@ -1,4 +1,6 @@
 import type { RateGrant } from './admission/rate-limit-grant.ts';
+import { bindingWindow } from './admission/rate-limit-headers.ts';
+import type { RateLimitedRequest } from './admission/rate-limits.ts';
 import { LlameroError } from './errors.ts';
 import type { ExchangeContext } from './exchange-context.ts';
 import type { PipelineRequest } from './exchange.ts';
@@ -25,13 +27,14 @@ export function needsEntrance(context: ExchangeContext, request: PipelineRequest
  */
 export async function enter(context: ExchangeContext, request: PipelineRequest, signal: AbortSignal): Promise<Entry> {
   const { limits } = context;
-  const grant = limits.needsCheck(request.client) ? await limits.admit(neededOf(context, request), signal) : null;
+  const size = sizeOf(context, request);
+  const grant = limits.needsCheck(request.client) ? await limits.admit(size, signal) : null;
   try {
-    const isCapped = grant !== null && grant.tokenBudget !== null && request.route.canStream;
-    const counted = isCapped || mayExceedContext(context, request) ? await countOrNull(context, request, signal) : null;
-    const promptTokens = counted ?? guessOf(context, request);
+    const isTight = grant !== null && isBudgetTight(grant, size, request);
+    const counted = isTight || mayExceedContext(context, request) ? await countOrNull(context, request, signal) : null;
+    const promptTokens = counted ?? size.promptTokens;
     if (counted !== null) refuseTooLong(context, counted);
-    const tokenCap = isCapped ? capOf(grant.tokenBudget ?? 0, promptTokens, request) : null;
+    const tokenCap = isTight ? capOf(grant.tokenBudget ?? 0, promptTokens, request) : null;
     return { grant, promptTokens, tokenCap };
   } catch (error) {
     grant?.refund();
@@ -69,18 +72,27 @@ function refuseTooLong({ engine }: ExchangeContext, promptTokens: number): void 
   );
 }
 
-function neededOf(context: ExchangeContext, request: PipelineRequest) {
+/** What the request may use at most, as far as known. */
+function sizeOf(context: ExchangeContext, request: PipelineRequest): RateLimitedRequest {
   const { id, client, route, work } = request;
   const promptTokens = guessOf(context, request);
   const contextLength = context.engine.current()?.facts.contextLength ?? Infinity;
-  const asked = Math.min(work.maxTokens ?? Infinity, Math.max(0, contextLength - promptTokens));
+  const asked = Math.min(work.maxTokens ?? Infinity, Math.max(0, contextLength - promptTokens)) * work.sequences;
   return {
     id,
     client,
     promptTokens,
-    maxTokens: Number.isFinite(asked) ? asked * work.sequences : null,
+    maxTokens: Number.isFinite(asked) ? asked : null,
     countsTokens: route.needsSlot,
   };
+}
+
+/** Whether the client gets less than it asked for, or has so little left that the guess at the prompt might overdraw it. */
+function isBudgetTight(grant: RateGrant, size: RateLimitedRequest, { route, work, body }: PipelineRequest): boolean {
+  if (grant.tokenBudget === null || !route.canStream) return false;
+  if (size.maxTokens === null || grant.tokenBudget < size.promptTokens + size.maxTokens) return true;
+  const left = bindingWindow(grant.state.windows, 'tokens')?.remaining ?? Infinity;
+  return left < (body?.length ?? 0) * work.sequences - size.promptTokens;
 }
 
 /** What may be generated for each sequence. The limits admit nobody who could not have at least one token. */
