@@ -1,3 +1,4 @@
+import { PRIORITY_CLASSES } from '../core/admission/client.ts';
 import { ERROR_CODES, type ErrorCode } from '../core/errors.ts';
 import { ENGINE_ROUTES, type EngineRoute } from '../core/openai/routes.ts';
 import { packageVersion } from './package-version.ts';
@@ -113,12 +114,20 @@ function failures(...only: ErrorCode[]): Json {
 const NOT_OVER_HTTP: ReadonlySet<string> = new Set(['cancelled', 'install_failed', 'invalid_options']);
 const text = { type: 'string' };
 
+const ON_BEHALF =
+  'On whose behalf the request is made; believed from trusted proxies and from API keys that may say so.';
+
 const REQUEST_HEADERS: readonly Json[] = [
   header('X-Request-Id', 'Up to 128 visible ASCII characters; echoed. Without one, llamero makes one.'),
   header('X-Request-Timeout', 'Whole request in ms; can only shorten the limit of the server.', {
     type: 'integer',
     minimum: 1,
   }),
+  header('X-Priority', 'Class of the request; can only lower the one that the API key grants.', {
+    enum: [...PRIORITY_CLASSES],
+  }),
+  header('X-User-Id', ON_BEHALF),
+  header('X-Session-Id', ON_BEHALF),
   header('traceparent', 'W3C Trace Context; handed on to the engine.'),
 ];
 
