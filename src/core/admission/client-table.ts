@@ -75,19 +75,24 @@ export class ClientTable {
     }
   }
 
+  /** When nobody can go, the table grows by one: it is bounded by the requests in flight then. */
   #evictOne(): void {
-    const list = this.#fullestPool();
-    // Clients in use are passed over and count as seen, so each is passed over once: there are no more of them than
-    // requests in flight. When nobody can go, the table grows by one: it is bounded by the requests in flight then.
+    if (this.#evictFrom(this.#fullestPool())) return;
+    for (const pool of CLIENT_POOLS) if (this.#evictFrom(this.#pools[pool])) return;
+  }
+
+  #evictFrom(list: SeenList): boolean {
+    // Clients in use are passed over and count as seen, so that the next search does not meet them again.
     for (let passed = list.size; passed > 0; passed--) {
       const client = list.oldest;
-      if (client === null) return;
+      if (client === null) return false;
       if (client.inUse === 0) {
         this.#remove(client);
-        return;
+        return true;
       }
       list.moveToEnd(client);
     }
+    return false;
   }
 
   #fullestPool(): SeenList {

@@ -66,7 +66,7 @@ export function promptAboveLimit(claim: Claim): LlameroError {
   const limit = `limit of ${claim.limit} ${words(claim.window.name)}`;
   return new LlameroError(
     'request_too_large',
-    `The request needs at least ${claim.least} tokens, more than your whole ${limit}.`,
+    `The request needs at least about ${claim.least} tokens, more than your whole ${limit}.`,
     { details: { limit: claim.window.name, neededTokens: claim.least, limitTokens: claim.limit } },
   );
 }

@@ -96,6 +96,7 @@ export class RateLimitStore implements RateLimitCounters {
     this.#opened?.leases.stop();
     // It answers after everything that was sent before.
     if (this.#up === true) await this.#opened?.client.quit().catch(() => undefined);
+    this.#up = false;
     this.#opened?.client.disconnect();
     this.#firstTry.resolve();
   }
@@ -160,7 +161,7 @@ export class RateLimitStore implements RateLimitCounters {
     try {
       return await command(this.#opened);
     } catch (error) {
-      this.#failed(error);
+      if (this.#up) this.#failed(error);
       throw error;
     }
   }

@@ -99,13 +99,9 @@ export class RateLimits {
     const claims = claimsOf(limits, request, this.#windows);
     for (const claim of claims) if (claim.least > claim.limit) throw promptAboveLimit(claim);
     const client = this.#clients.see(request.client.key, request.client.pool, Date.now());
-    const attempt = { request, client, claims, maxConcurrent: limits.maxConcurrent, signal };
-    client.inUse += 1;
-    try {
-      return await (needsTurn(claims) ? inTurn(client, () => this.#reserve(attempt)) : this.#reserve(attempt));
-    } finally {
-      client.inUse -= 1;
-    }
+    const reserving = this.#reserveInTurn({ request, client, claims, maxConcurrent: limits.maxConcurrent, signal });
+    // Memory does not keep anybody waiting.
+    return await (this.#store === null ? reserving : orAborted(reserving, signal));
   }
 
   /** Lets go of the timer and of the store. Grants may still be settled; what they hold in a store ends by itself. */
@@ -114,24 +110,32 @@ export class RateLimits {
     await this.#store?.stop();
   }
 
+  async #reserveInTurn(attempt: Attempt): Promise<RateGrant> {
+    attempt.client.inUse += 1;
+    try {
+      return await (needsTurn(attempt) ? inTurn(attempt.client, () => this.#reserve(attempt)) : this.#reserve(attempt));
+    } finally {
+      attempt.client.inUse -= 1;
+    }
+  }
+
   async #reserve(attempt: Attempt): Promise<RateGrant> {
     throwIfAborted(attempt.signal);
-    if (this.#store !== null && (await orAborted(this.#store.usable(), attempt.signal))) {
-      const reserving = this.#reserveIn(this.#store, attempt);
+    if (this.#store === null) return await this.#reserveIn(this.#memory ?? (await this.#load()), attempt);
+    if (await this.#store.usable()) {
       try {
-        return await orAborted(reserving, attempt.signal);
+        return await this.#reserveIn(this.#store, attempt);
       } catch (error) {
-        if (attempt.signal.aborted) reserving.then((grant) => grant.refund()).catch(ignore);
         // Anything but a refusal is the failure of the store, which has reported it.
         if (error instanceof LlameroError) throw error;
       }
     }
-    if (this.#store !== null && this.#config.storeFailure === 'refuse') {
-      throw new LlameroError('rate_limits_unavailable', 'The store of the rate limits cannot be reached.', {
-        retryAfterMs: STORE_RETRY_MS,
-      });
-    }
-    return await this.#reserveIn(this.#memory ?? (await this.#load()), attempt);
+    throwIfAborted(attempt.signal);
+    if (this.#config.storeFailure === 'allow')
+      return await this.#reserveIn(this.#memory ?? (await this.#load()), attempt);
+    throw new LlameroError('rate_limits_unavailable', 'The store of the rate limits cannot be reached.', {
+      retryAfterMs: STORE_RETRY_MS,
+    });
   }
 
   /** Adds all claims to their windows, decides, and takes back what the request does not keep. */
@@ -170,11 +174,12 @@ interface Attempt {
 }
 
 /**
- * A claim of tokens takes all that it may need before it knows what is there, so a second one beside it could be
- * refused because of tokens that the first one is about to give back. Requests are counted one by one and need no turn.
+ * A claim takes all that it may need before it knows what is there, so a second one beside it could be refused because
+ * of what the first one is about to give back: tokens, or anything when its lease is refused. Where only requests are
+ * counted that cannot be, and nobody waits.
  */
-function needsTurn(claims: readonly Claim[]): boolean {
-  return claims.at(-1)?.window.unit === 'tokens';
+function needsTurn({ claims, maxConcurrent }: Attempt): boolean {
+  return maxConcurrent !== null || claims.at(-1)?.window.unit === 'tokens';
 }
 
 /** Does the work when all earlier work of the client is done. */
@@ -221,14 +226,16 @@ async function bothOrNeither(
   }
 }
 
-/** What comes of the promise, or an error when the signal fires first. */
-async function orAborted<Value>(promise: Promise<Value>, signal: AbortSignal): Promise<Value> {
-  throwIfAborted(signal);
+/** The grant, or an error when the signal fires first; a grant that comes too late is refunded. */
+async function orAborted(reserving: Promise<RateGrant>, signal: AbortSignal): Promise<RateGrant> {
   const aborted = Promise.withResolvers<never>();
-  const onAbort = () => aborted.reject(abortError(signal));
+  const onAbort = () => {
+    aborted.reject(abortError(signal));
+    reserving.then((grant) => grant.refund()).catch(ignore);
+  };
   signal.addEventListener('abort', onAbort, { once: true });
   try {
-    return await Promise.race([promise, aborted.promise]);
+    return await Promise.race([reserving, aborted.promise]);
   } finally {
     signal.removeEventListener('abort', onAbort);
   }
