@@ -1,4 +1,3 @@
-import { isDeepStrictEqual } from 'node:util';
 import { parseConfig } from '../core/config.ts';
 import type { Config } from '../core/config.ts';
 import { LlameroError } from '../core/errors.ts';
@@ -67,23 +66,6 @@ export function loadConfiguration(options: {
   const path = chooseConfigurationFile(flags['config'] ?? filled(env['LLAMERO_CONFIG']), cwd);
   const file = path === null ? null : readConfigurationFile(path, cwd);
   return mergeConfiguration({ flags, env, file, engineArgs });
-}
-
-/** Sections that are accepted, but that nothing acts upon in this version. */
-const WITHOUT_EFFECT = [
-  'rateLimit',
-  'cleanup',
-  'retry',
-  'circuitBreaker',
-  'memoryLimit',
-  'engine.memoryLimit',
-  'timeouts.firstToken',
-];
-
-/** Keys that were set away from their default although they have no effect in this version. */
-export function settingsWithoutEffect(config: Config): string[] {
-  const defaults = parseConfig({});
-  return WITHOUT_EFFECT.filter((key) => !isDeepStrictEqual(getKey(config, key), getKey(defaults, key)));
 }
 
 interface Setting {

@@ -68,6 +68,17 @@ export function logEvents(logger: Logger, events: LlameroEmitter): () => void {
   });
   listen('info', 'rate-limit', (fields) => logger.info(fields, 'request refused: rate limit'));
 
+  listen('warn', 'rate-limit-store', ({ ok, message }) => {
+    logger.warn({ ok }, `rate limits: ${message}`);
+  });
+  listen('info', 'retry', (fields) => logger.info(fields, 'request is sent again'));
+  listen('warn', 'circuit', (fields) => logger.warn(fields, `circuit ${fields.to}`));
+  listen('warn', 'request-suspect', (fields) => {
+    logger.warn(fields, fields.refused ? 'request is refused from now on: engines died of it' : 'request is a suspect');
+  });
+  listen('warn', 'engine-hang', (fields) => logger.warn(fields, 'engine hangs'));
+  listen('warn', 'memory', ({ message, ...fields }) => logger.warn(fields, message));
+
   listen('info', 'engine-start', ({ generation, command, args }) => {
     logger.info({ generation, command }, 'engine starting');
     if (logger.isLevelEnabled('debug')) logger.debug({ generation, args: hideSecrets(args) }, 'engine options');
@@ -103,6 +114,8 @@ const OWN_MESSAGES: ReadonlySet<ErrorCode> = new Set([
   'engine_starting',
   'engine_unavailable',
   'circuit_open',
+  'poisonous_request',
+  'context_length_exceeded',
   'stream_interrupted',
   'deadline_exceeded',
 ]);

@@ -6,7 +6,7 @@ import { describe, test } from 'node:test';
 import { parseConfig } from '../../core/config.ts';
 import { LlameroError } from '../../core/errors.ts';
 import { parseConfigurationText } from '../configuration-file.ts';
-import { loadConfiguration, mergeConfiguration, settingsWithoutEffect } from '../configuration.ts';
+import { loadConfiguration, mergeConfiguration } from '../configuration.ts';
 import type { ConfigurationSources } from '../configuration.ts';
 import { SERVE_OPTIONS } from '../serve-options.ts';
 
@@ -168,13 +168,5 @@ describe('the file', () => {
     assert.equal(load({ config: 'b.yaml' }, { LLAMERO_CONFIG: 'a.yaml' }).fileName, 'b.yaml');
     assert.equal(load({ config: 'b.yaml' }, {}).config.maxQueue, 7);
     assert.throws(() => load({ config: 'c.yaml' }, {}), /Cannot read the configuration file c\.yaml/);
-  });
-});
-
-describe('settings without effect in this version', () => {
-  test('defaults are not worth a word', () => assert.deepEqual(settingsWithoutEffect(parseConfig({})), []));
-  test('others are named', () => {
-    const config = parseConfig({ retry: { maxRetries: 1 }, engine: { memoryLimit: 512 }, maxQueue: 3 });
-    assert.deepEqual(settingsWithoutEffect(config), ['retry', 'engine.memoryLimit']);
   });
 });

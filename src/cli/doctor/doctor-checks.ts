@@ -115,15 +115,9 @@ export function checkEngine(engine: DoctorFacts['engine'], toolchain: DoctorFact
 /** Configuration from file and environment. */
 export function checkConfiguration(configuration: DoctorFacts['configuration']): Check {
   if (!configuration.ok) return { name: 'configuration', status: 'problem', message: configuration.message };
-  const { fileName, withoutEffect } = configuration.value;
+  const { fileName } = configuration.value;
   const message = fileName === null ? 'no file; defaults apply' : `${fileName} is valid`;
-  if (withoutEffect.length === 0) return { name: 'configuration', status: 'ok', message };
-  return {
-    name: 'configuration',
-    status: 'warning',
-    message: `${message}, but this version does not act upon: ${withoutEffect.join(', ')}`,
-    remedy: 'Remove these keys, or do not rely on them yet.',
-  };
+  return { name: 'configuration', status: 'ok', message };
 }
 
 /** The model: readable, fits, can chat, and has the context that is asked of it. */

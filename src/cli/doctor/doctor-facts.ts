@@ -32,8 +32,6 @@ export interface DoctorFacts {
 export interface ConfigurationFacts {
   /** Null: there is no file, defaults and environment apply. */
   readonly fileName: string | null;
-  /** Keys that are accepted, but have no effect in this version. */
-  readonly withoutEffect: readonly string[];
 }
 
 /** The model, and what it needs as configured. */

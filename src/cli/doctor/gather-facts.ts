@@ -13,7 +13,7 @@ import { estimateMemory } from '../../core/engine/model/estimate-memory.ts';
 import { inspectModel } from '../../core/engine/model/inspect-model.ts';
 import { readMachineMemory } from '../../core/engine/model/machine-memory.ts';
 import { LlameroError } from '../../core/errors.ts';
-import { loadConfiguration, settingsWithoutEffect } from '../configuration.ts';
+import { loadConfiguration } from '../configuration.ts';
 import type { Configuration } from '../configuration.ts';
 import type { ProgressReport } from '../progress.ts';
 import type { DoctorFacts, Finding, PortFacts } from './doctor-facts.ts';
@@ -53,9 +53,7 @@ export async function gatherFacts(options: GatherOptions): Promise<DoctorFacts> 
     },
     engine,
     toolchain: noEngine ? await find(() => requireBuildTools(env).then(() => null)) : null,
-    configuration: configuration.ok
-      ? { ok: true, value: { fileName: configuration.value.fileName, withoutEffect: settingsWithoutEffect(config) } }
-      : configuration,
+    configuration: configuration.ok ? { ok: true, value: { fileName: configuration.value.fileName } } : configuration,
     model: config.model === null || attached ? null : await findModel(config.model, config, options),
     port: await findPort(config, configuration),
   };

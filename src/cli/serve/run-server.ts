@@ -7,7 +7,7 @@ import { LlamaCppProvider } from '../../core/llm/llama-cpp-provider.ts';
 import { isLoopback } from '../../gateway/access.ts';
 import { createGateway, type GatewayAddress } from '../../gateway/gateway.ts';
 import type { KeyFileReport } from '../../gateway/key-ring.ts';
-import { type Configuration, settingsWithoutEffect } from '../configuration.ts';
+import type { Configuration } from '../configuration.ts';
 import { createLog, type Log, logEvents } from '../logging.ts';
 import type { ProgressDisplay } from '../progress.ts';
 import { type Announcement, announcementText, curlLine } from './announcement.ts';
@@ -112,10 +112,6 @@ async function preparationDisplay({ logger, format }: Log): Promise<ProgressDisp
 function warnAboutConfiguration(logger: Logger, configuration: Configuration): void {
   const { config, fileName } = configuration;
   if (fileName !== null) logger.info({ file: fileName }, 'configuration file read');
-  const ignored = settingsWithoutEffect(config);
-  if (ignored.length > 0) {
-    logger.warn(`This version accepts these settings, but does not act upon them yet: ${ignored.join(', ')}`);
-  }
   const { host, apiKeyFile } = config.gateway;
   if (apiKeyFile === null && host !== 'localhost' && !isLoopback(host)) {
     logger.warn(

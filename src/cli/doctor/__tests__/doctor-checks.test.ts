@@ -41,7 +41,7 @@ const HEALTHY: DoctorFacts = {
   },
   engine: { ok: true, value: { path: '/bin/llama-server', origin: 'path', version: '0.5.0', build: 1, commit: 'abc' } },
   toolchain: null,
-  configuration: { ok: true, value: { fileName: null, withoutEffect: [] } },
+  configuration: { ok: true, value: { fileName: null } },
   model: modelOf({}),
   port: { host: '127.0.0.1', port: 8080, named: false, refused: null },
 };
@@ -104,13 +104,6 @@ const TABLE: [string, Partial<DoctorFacts>, Check['name'], Check['status'], RegE
     'configuration',
     'problem',
     /port: bad/,
-  ],
-  [
-    'keys without effect',
-    { configuration: { ok: true, value: { fileName: 'llamero.yaml', withoutEffect: ['retry'] } } },
-    'configuration',
-    'warning',
-    /does not act upon: retry/,
   ],
   ['a missing model', { model: { ok: false, message: 'There is no model' } }, 'model', 'problem', /no model/],
   ['no model', { model: null }, 'model', 'ok', /built-in/],
