@@ -115,7 +115,6 @@ const OWN_MESSAGES: ReadonlySet<ErrorCode> = new Set([
   'engine_unavailable',
   'circuit_open',
   'poisonous_request',
-  'context_length_exceeded',
   'stream_interrupted',
   'deadline_exceeded',
 ]);
