@@ -13,5 +13,6 @@ export type {
   GenerateOptions,
   RerankOptions,
 } from './core/llm/generate-options.ts';
+export type { ClientOptions } from './core/admission/client-options.ts';
 export { createGateway } from './gateway/gateway.ts';
 export type { Gateway } from './gateway/gateway.ts';
