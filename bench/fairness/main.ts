@@ -17,7 +17,7 @@ const USAGE = `npm run bench:fairness [-- [options]]
 Plays the workloads of the fairness paper on a simulated engine, under llamero's queue, in order of arrival, and under a
 limit of requests per minute.
 
-  --real        then a light client beside a flooding one on the real llama-server (about a minute)
+  --real        then a light client beside a flooding one on the real llama-server (about two minutes)
   --seed N      of the arrivals (default 1)
   --json FILE   where the result goes (default: bench/results/fairness-TIME.json)`;
 

@@ -9,11 +9,13 @@ const SLOTS = 4;
 const FLOOD = 24;
 const FLOOD_TOKENS = 64;
 const LIGHT_TOKENS = 8;
-/** The light client asks, waits for the answer, and thinks. */
-const LIGHT_REQUESTS = { alone: 40, fair: 60, inOrder: 12 };
+/** The light client asks, waits for the answer, and thinks: so many times in each round. */
+const LIGHT_REQUESTS = { alone: 30, fair: 30, inOrder: 5 };
 const THINK_MS = 50;
-const WARM_UP_MS = 3000;
-const FLOOD_ALONE_MS = 6000;
+/** Rounds, because a machine is not equally fast all the time. */
+const ROUNDS = 4;
+const WARM_UP_MS = 1500;
+const BUSY_MS = 4000;
 
 /** Time to first token and whole time of requests, in ms. */
 interface Times {
@@ -21,7 +23,8 @@ interface Times {
   readonly whole: number[];
 }
 
-interface Beside {
+/** What was seen of both clients; whose request is not asked for has none. */
+interface Round {
   readonly light: Times;
   readonly heavy: Times;
   readonly tokensPerSecond: number;
@@ -47,55 +50,67 @@ export async function measureOnEngine(progress: (text: string) => void): Promise
   );
   await provider.start();
   await ask(provider, 'warm', FLOOD_TOKENS);
-
-  progress('The light client alone …');
-  const alone = await askOften(provider, 'light', LIGHT_REQUESTS.alone);
-  progress('The flood alone …');
-  const flood = await besideFlood(provider, 'heavy', () => sleep(FLOOD_ALONE_MS).then(noTimes));
-  progress('Light beside the flood, as two clients …');
-  const fair = await besideFlood(provider, 'heavy', () => askOften(provider, 'light', LIGHT_REQUESTS.fair));
-  progress('Light beside the flood, in order of arrival …');
-  const inOrder = await besideFlood(provider, 'all', () => askOften(provider, 'all', LIGHT_REQUESTS.inOrder));
-  return figuresOf(alone, flood, fair, inOrder);
-}
-
-function figuresOf(alone: Times, flood: Beside, fair: Beside, inOrder: Beside): Figure[] {
-  const service = quantile(fair.heavy.whole, 0.5) - quantile(fair.heavy.firstToken, 0.5);
-  const limitMs = 1.5 * quantile(alone.firstToken, 0.99) + service;
-  const firstToken = (name: string, { firstToken: times }: Times, fraction: number): Figure => ({
-    name: `time to first token, ${name}, p${fraction * 100}`,
-    unit: 'ms',
-    values: [quantile(times, fraction)],
-  });
+  const rounds: { alone: Times; busy: Round; fair: Round; inOrder: Round }[] = [];
+  for (let round = 1; round <= ROUNDS; round++) {
+    progress(`Round ${round} of ${ROUNDS}: light alone, heavy without waiting, both as two clients, both as one`);
+    rounds.push({
+      alone: await askOften(provider, 'light', LIGHT_REQUESTS.alone),
+      busy: await besideFlood(provider, 'heavy', SLOTS, () => sleep(BUSY_MS).then(noTimes)),
+      fair: await besideFlood(provider, 'heavy', FLOOD, () => askOften(provider, 'light', LIGHT_REQUESTS.fair)),
+      inOrder: await besideFlood(provider, 'all', FLOOD, () => askOften(provider, 'all', LIGHT_REQUESTS.inOrder)),
+    });
+  }
+  const all = (select: (round: (typeof rounds)[number]) => number[]): number[] => rounds.flatMap(select);
   return [
-    firstToken('light alone', alone, 0.5),
-    firstToken('light alone', alone, 0.99),
-    { name: 'service of one request of the flood', unit: 'ms', values: [service] },
-    firstToken('light beside the flood', fair.light, 0.5),
+    ...figuresOf({
+      alone: all(({ alone }) => alone.firstToken),
+      service: all(({ busy }) => busy.heavy.whole),
+      fair: all(({ fair }) => fair.light.firstToken),
+      flood: all(({ fair }) => fair.heavy.firstToken),
+      inOrder: all(({ inOrder }) => inOrder.light.firstToken),
+    }),
     {
-      ...firstToken('light beside the flood', fair.light, 0.99),
-      reach: { atMost: limitMs },
-      note: '1.5 × alone + one request',
-    },
-    firstToken('the flood itself', fair.heavy, 0.5),
-    firstToken('light, in order of arrival', inOrder.light, 0.5),
-    firstToken('light, in order of arrival', inOrder.light, 0.99),
-    { name: 'tokens of the engine, flood alone', unit: 'tokens/s', values: [flood.tokensPerSecond] },
-    {
-      name: 'tokens of the engine, with light ÷ flood alone',
+      name: 'tokens of the engine, both as two clients ÷ heavy alone',
       unit: '',
-      values: [fair.tokensPerSecond / flood.tokensPerSecond],
+      values: rounds.map(({ fair, busy }) => fair.tokensPerSecond / busy.tokensPerSecond),
       reach: { atLeast: 0.9 },
     },
+    { name: '– heavy alone', unit: 'tokens/s', values: rounds.map(({ busy }) => busy.tokensPerSecond) },
   ];
 }
 
-/** Floods as `floodUser` while `action` runs. */
+/** From the times of all rounds, in ms. */
+function figuresOf(times: Record<'alone' | 'service' | 'fair' | 'flood' | 'inOrder', number[]>): Figure[] {
+  const figure = (name: string, values: readonly number[], fraction: number): Figure => ({
+    name: `${name}, p${fraction * 100}`,
+    unit: 'ms',
+    values: [quantile(values, fraction)],
+  });
+  const limitMs = 1.5 * quantile(times.alone, 0.99) + quantile(times.service, 0.99);
+  return [
+    figure('first token of light alone', times.alone, 0.5),
+    figure('first token of light alone', times.alone, 0.99),
+    figure('one request of heavy, without waiting', times.service, 0.5),
+    figure('one request of heavy, without waiting', times.service, 0.99),
+    figure('first token of light beside heavy', times.fair, 0.5),
+    {
+      ...figure('first token of light beside heavy', times.fair, 0.99),
+      reach: { atMost: limitMs },
+      note: '1.5 × alone + one request',
+    },
+    figure('first token of heavy', times.flood, 0.5),
+    figure('first token of light in order of arrival', times.inOrder, 0.5),
+    figure('first token of light in order of arrival', times.inOrder, 0.99),
+  ];
+}
+
+/** Keeps as many requests of `floodUser` going as there are `callers`, while `action` runs. */
 async function besideFlood(
   provider: LlamaCppProvider,
   floodUser: string,
+  callers: number,
   action: () => Promise<Times>,
-): Promise<Beside> {
+): Promise<Round> {
   const heavy: Times = noTimes();
   const end = new AbortController();
   let measuring = false;
@@ -108,7 +123,7 @@ async function besideFlood(
       if (measuring && asked !== null) remember(heavy, asked);
     }
   };
-  const flood = Promise.all(Array.from({ length: FLOOD }, flooder));
+  const flood = Promise.all(Array.from({ length: callers }, flooder));
   await sleep(WARM_UP_MS);
   measuring = true;
   const startedAt = performance.now();
