@@ -131,8 +131,9 @@ export class RateLimits {
       }
     }
     throwIfAborted(attempt.signal);
-    if (this.#config.storeFailure === 'allow')
+    if (this.#config.storeFailure === 'allow') {
       return await this.#reserveIn(this.#memory ?? (await this.#load()), attempt);
+    }
     throw new LlameroError('rate_limits_unavailable', 'The store of the rate limits cannot be reached.', {
       retryAfterMs: STORE_RETRY_MS,
     });
