@@ -180,10 +180,11 @@ export class FairQueue {
   fairness(): FairnessReport {
     let gap = 0;
     let lightest = Infinity;
-    for (const { queued } of this.#scheduler.classes) {
-      const counters = queued.map(({ counter }) => counter);
-      if (counters.length > 0) gap = Math.max(gap, Math.max(...counters) - Math.min(...counters));
-      for (const { weight } of queued) lightest = Math.min(lightest, weight);
+    for (const fairClass of this.#scheduler.classes) {
+      if (fairClass.waiting === 0) continue;
+      const { min, max } = fairClass.counters();
+      gap = Math.max(gap, max - min);
+      for (const { weight } of fairClass.queued) lightest = Math.min(lightest, weight);
     }
     const { classes, bound } = this.#scheduler;
     return {

@@ -126,6 +126,17 @@ describe('the fair queue', () => {
     assert.deepEqual([granted, queue.inUse, queue.queued], [['a1', 'b1', 'd1'], 1, 0]);
   });
 
+  it('passes any number of requests by that are not wanted any more', () => {
+    const { queue, granted, come } = setUp({ maxQueue: 20_000 });
+    const first = come('a0');
+    for (let number = 1; number < 20_000; number++) come(`a${number}`).wanted = false;
+    const last = come('a20000');
+    queue.release(first);
+    assert.deepEqual([granted, queue.inUse, queue.queued], [['a0', 'a20000'], 1, 0]);
+    queue.release(last);
+    assert.equal(queue.inUse, 0);
+  });
+
   it('holds back admission without losing anybody', () => {
     const { queue, granted, come } = setUp({ slots: 2 });
     const a1 = come('a1');
@@ -156,7 +167,7 @@ describe('requests that take several slots', () => {
     const running = [come('a1'), come('a2'), come('a3')];
     come('b1', { slots: 2 });
     queue.release(running[0]!);
-    come('c1');
+    come('c1', { priority: 'interactive' });
     assert.deepEqual([granted.slice(3), queue.inUse], [[], 2]);
     queue.release(running[1]!);
     assert.deepEqual([granted.slice(3), queue.inUse], [['b1'], 3]);

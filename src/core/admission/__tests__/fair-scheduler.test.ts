@@ -255,21 +255,37 @@ describe('the order among classes', () => {
   it('saves nothing for a class that has nothing to do, and does not count what nobody else wanted', () => {
     const [interactive, , background] = clients;
     const batch = new SimulatedBatch(new FairScheduler(fairness), 1);
-    const run = (steps: number, ...always: (Client | undefined)[]): string[] => {
+    const run = (steps: number, ...always: Client[]): string[] => {
       const before = batch.served.length;
       for (let step = 0; step < steps; step++) {
-        for (const client of always) if (client && batch.waitingOf(client) === 0) batch.arrive(work(client));
+        for (const client of always) {
+          for (let missing = 2 - batch.waitingOf(client); missing > 0; missing--) batch.arrive(work(client));
+        }
         batch.step();
       }
       return batch.served.slice(before).map(({ client }) => client.priority);
     };
-    run(3000, interactive);
-    run(3000, background);
-    const together = run(2000, interactive, background);
+    run(3000, interactive!);
+    run(3000, background!);
+    const together = run(2000, interactive!, background!);
     const share = together.filter((name) => name === 'batch').length / together.length;
     assert.ok(share >= 0.04 && share <= 0.06, `${share}`);
     // Evenly, not in one go.
     const first = together.indexOf('batch');
     assert.ok(first >= 10 && together.slice(0, 100).filter((name) => name === 'batch').length <= 6, `${first}`);
+  });
+
+  it('forgets what it saved for a class whose last waiting request goes', () => {
+    const scheduler = new FairScheduler(fairness);
+    const batch = new SimulatedBatch(scheduler, 1);
+    const [interactive, , background] = clients;
+    const waiting = batch.arrive(work(background!));
+    for (let step = 0; step < 50; step++) {
+      while (batch.waitingOf(interactive!) < 2) batch.arrive(work(interactive!));
+      batch.step();
+    }
+    assert.ok((scheduler.classes[2]?.credit ?? 0) > 0);
+    batch.leave(waiting);
+    assert.equal(scheduler.classes[2]?.credit, 0);
   });
 });
