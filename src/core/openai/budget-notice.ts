@@ -1,6 +1,7 @@
 import type { Dialect } from './routes.ts';
 
-const DONE = Buffer.from('data: [DONE]');
+/** With its line end, which no text of a model has: there it would be escaped. */
+const DONE = Buffer.from('data: [DONE]\n');
 /** How the last event of each dialect without `[DONE]` is known. */
 const LAST: Readonly<Record<string, RegExp>> = {
   completion: /"stop":true/,
