@@ -1,5 +1,5 @@
-import { IncomingMessage, ServerResponse } from 'node:http';
 import { ANONYMOUS, type Client } from '../core/admission/client.ts';
+import { IncomingMessage, ServerResponse } from './node-http.ts';
 import type { Relay } from './relay.ts';
 
 /** A request as the server makes it, with a place for its owner: listeners need no closure per request. */

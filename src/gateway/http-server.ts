@@ -1,9 +1,10 @@
-import { createServer, type Server } from 'node:http';
+import type { Server } from 'node:http';
 import type { Socket } from 'node:net';
 import { LlameroError } from '../core/errors.ts';
 import { answerOnSocket } from './answer.ts';
 import { GatewayRequest, GatewayResponse } from './gateway-message.ts';
 import type { GatewayLimits } from './limits.ts';
+import { createServer } from './node-http.ts';
 import { newRequestId } from '../core/request-id.ts';
 
 /** The server of the gateway, whose messages are its own classes. */

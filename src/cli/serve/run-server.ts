@@ -8,7 +8,7 @@ import { isLoopback } from '../../gateway/access.ts';
 import { createGateway, type GatewayAddress } from '../../gateway/gateway.ts';
 import type { KeyFileReport } from '../../gateway/key-ring.ts';
 import type { Configuration } from '../configuration.ts';
-import { createLog, type Log, logEvents } from '../logging.ts';
+import type { Log } from '../logging.ts';
 import type { ProgressDisplay } from '../progress.ts';
 import { type Announcement, announcementText, curlLine } from './announcement.ts';
 import { builtInModel } from './built-in-model.ts';
@@ -27,26 +27,27 @@ export async function runServer(configuration: Configuration, env: NodeJS.Proces
   using signals = listenForShutdown();
   const builtIn = configuration.config.model === null && configuration.config.engineUrl === null;
   const config = builtIn ? { ...configuration.config, model: await builtInModel(env) } : configuration.config;
-  const log = await createLog({ ...config.log, terminal: process.stderr.isTTY });
-  const { logger } = log;
-  warnAboutConfiguration(logger, configuration);
-
+  let log: Log | undefined;
   let progress: ProgressDisplay | null = null;
   const provider = new LlamaCppProvider(config, { env, onProgress: (report) => progress?.update(report) });
-  logEvents(logger, provider.events);
-  const gateway = createGateway({ provider, config, onKeyFile: (report) => logKeyFile(logger, report) });
+  const gateway = createGateway({ provider, config, onKeyFile: (report) => log && logKeyFile(log.logger, report) });
   try {
+    // It takes a while to load, and before the gateway listens only the store of the rate limits may have news.
+    if (config.rateLimit.store !== null) log = await openLog(config, provider);
     const { port } = config.gateway;
     const address = await listen(gateway, { port, named: configuration.origin('gateway.port') !== null });
+    const opened = (log ??= await openLog(config, provider));
+    const { logger } = opened;
+    warnAboutConfiguration(logger, configuration);
     if (address.port !== port && port !== 'auto' && port !== 0) {
       logger.warn(`Port ${port} is taken; listening on ${address.port} instead.`);
     }
     logger.info({ url: address.url }, 'listening');
 
-    progress = await preparationDisplay(log);
+    progress = await preparationDisplay(opened);
     const failed = Promise.withResolvers<never>();
     // Not when `start` resolves: an engine that comes only at a later try is announced as well.
-    provider.events.once('engine-ready', () => announce(log, describe(provider, config, address, builtIn)));
+    provider.events.once('engine-ready', () => announce(opened, describe(provider, config, address, builtIn)));
     provider.start().catch((error: unknown) => {
       if (signals.received) return;
       const failure = toLlameroError(error);
@@ -62,7 +63,15 @@ export async function runServer(configuration: Configuration, env: NodeJS.Proces
     await provider.stop();
     setTimeout(() => process.exit(), EXIT_GRACE_MS).unref();
   }
-  logger.info('stopped');
+  log.logger.info('stopped');
+}
+
+/** What the provider tells goes to the log from here on. */
+async function openLog(config: Config, provider: LlamaCppProvider): Promise<Log> {
+  const { createLog, logEvents } = await import('../logging.ts');
+  const log = await createLog({ ...config.log, terminal: process.stderr.isTTY });
+  logEvents(log.logger, provider.events);
+  return log;
 }
 
 /** What the preparation failed for is told in full on this machine; over HTTP only the cause is named. */
@@ -96,7 +105,6 @@ function announce({ logger, format }: Log, announcement: Announcement): void {
 
 /** Progress of installing and downloading: a bar for people, records where the log is for machines. */
 async function preparationDisplay({ logger, format }: Log): Promise<ProgressDisplay> {
-  // Loaded when the gateway listens already.
   const { createProgressDisplay } = await import('../progress.ts');
   if (format === 'pretty') return createProgressDisplay(process.stderr);
   const lines = new Writable({
