@@ -16,6 +16,9 @@ export interface Entry {
   readonly tokenCap: number | null;
 }
 
+/** For what answers at once. */
+const NEVER = new AbortController().signal;
+
 /** Whether a request has to be looked at before it may queue; all others skip {@link enter}, which takes a promise or two. */
 export function needsEntrance(context: ExchangeContext, request: PipelineRequest): boolean {
   return context.limits.needsCheck(request.client) || mayExceedContext(context, request);
@@ -23,15 +26,21 @@ export function needsEntrance(context: ExchangeContext, request: PipelineRequest
 
 /**
  * The limits of the client, then whether the prompt fits a slot; both before the request costs anybody anything.
+ * @param signal called only where there is something to wait for.
  * @throws LlameroError `rate_limit_exceeded`, `context_length_exceeded`, or the reason of the signal. Then nothing was taken.
  */
-export async function enter(context: ExchangeContext, request: PipelineRequest, signal: AbortSignal): Promise<Entry> {
+export async function enter(
+  context: ExchangeContext,
+  request: PipelineRequest,
+  signal: () => AbortSignal,
+): Promise<Entry> {
   const { limits } = context;
   const size = sizeOf(context, request);
-  const grant = limits.needsCheck(request.client) ? await limits.admit(size, signal) : null;
+  const grant = limits.needsCheck(request.client) ? await limits.admit(size, limits.mayWait ? signal() : NEVER) : null;
   try {
     const isTight = grant !== null && isBudgetTight(grant, size, request);
-    const counted = isTight || mayExceedContext(context, request) ? await countOrNull(context, request, signal) : null;
+    const counted =
+      isTight || mayExceedContext(context, request) ? await countOrNull(context, request, signal()) : null;
     const promptTokens = counted ?? size.promptTokens;
     if (counted !== null) refuseTooLong(context, counted);
     const tokenCap = isTight ? capOf(grant.tokenBudget ?? 0, promptTokens, request) : null;

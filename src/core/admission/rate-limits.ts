@@ -84,6 +84,11 @@ export class RateLimits {
     return this.#clients.size;
   }
 
+  /** Whether {@link admit} may have to wait for a store; without one it answers within the same turn of the event loop. */
+  get mayWait(): boolean {
+    return this.#store !== null;
+  }
+
   /** False when nothing is limited for this client: then there is no need for {@link admit}. */
   needsCheck(client: Client): boolean {
     return !isUnlimited(clientLimits(client, this.#pools));
