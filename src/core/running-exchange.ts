@@ -219,11 +219,12 @@ export class RunningExchange implements Exchange, SlotWaiter, CallOwner, Quarant
   }
 
   #giveUpWaiting(): void {
-    const { engine, timeouts } = this.#context;
+    const { engine, timeouts, queue } = this.#context;
     const { state, cause } = engine.status();
     const waited = `within ${timeouts.queue} ms`;
     if (engine.current() !== null) {
-      this.cancel(new LlameroError('queue_timeout', `No slot became free ${waited}.`, { retryAfterMs: 1000 }));
+      const retryAfterMs = Math.ceil(queue.estimateWaitMs(queue.positionOf(this)) ?? 1000);
+      this.cancel(new LlameroError('queue_timeout', `No slot became free ${waited}.`, { retryAfterMs }));
       return;
     }
     const because = cause === null ? '' : `: ${cause.message}`;
