@@ -64,7 +64,12 @@ async function fetchStatus(base: string, key: string | null): Promise<unknown> {
       `The gateway at ${base} wants an API key: name a file with --api-key-file, or set LLAMERO_API_KEY.`,
     );
   }
-  const body: unknown = await response.json().catch(() => null);
+  let body: unknown = null;
+  try {
+    body = await response.json();
+  } catch {
+    // No JSON: something else than a gateway answers there, which is told below.
+  }
   if (!response.ok || !isRecord(body)) {
     throw new LlameroError(
       'engine_bad_response',

@@ -9,6 +9,8 @@ export const INSTALLED_FILE = 'installed.json';
 
 /** Part of the name of an installation that was moved aside for a newer one. */
 const REPLACED = '.replaced-';
+/** What Windows answers when a file of a running program is to be removed. */
+const IN_USE = new Set(['EBUSY', 'EPERM', 'EACCES', 'ENOTEMPTY']);
 
 const installedSchema = z.object({
   /** llama.cpp tag that was asked for, such as `v0.5.0`. */
@@ -87,9 +89,15 @@ export async function publishInstallation(
 /** Removes installations that were moved aside. Windows keeps one whose program runs; a later installation removes it. */
 async function removeReplaced(cache: string): Promise<void> {
   const replaced = (await readDirectory(cache)).filter((name) => name.includes(REPLACED));
-  await Promise.all(
-    replaced.map((name) => rm(path.join(cache, name), { recursive: true, force: true }).catch(() => undefined)),
-  );
+  await Promise.all(replaced.map((name) => removeUnlessUsed(path.join(cache, name))));
+}
+
+async function removeUnlessUsed(directory: string): Promise<void> {
+  try {
+    await rm(directory, { recursive: true, force: true });
+  } catch (error) {
+    if (!IN_USE.has((error as NodeJS.ErrnoException).code ?? '')) throw error;
+  }
 }
 
 async function readInstallation(directory: string, cpu: Cpu): Promise<CachedEngine | null> {

@@ -5,7 +5,6 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { createInterface } from 'node:readline';
-import { setTimeout as after } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { writeTinyModel } from '../../../testing/index.ts';
 import { addApiKey } from '../../key-store.ts';
@@ -85,11 +84,9 @@ export class ServeProcess implements AsyncDisposable {
     const { pid } = await this.status();
     const exited = once(this.#child, 'exit');
     this.#child.kill('SIGTERM');
-    const deadline = new AbortController();
-    const late = after(STOP_DEADLINE_MS, null, { signal: deadline.signal, ref: false }).catch(() => null);
-    const end = await Promise.race([exited, late]);
-    deadline.abort();
-    if (end === null) this.#child.kill('SIGKILL');
+    const deadline = setTimeout(() => this.#child.kill('SIGKILL'), STOP_DEADLINE_MS);
+    const end = await exited;
+    clearTimeout(deadline);
     await rm(this.#folder, { recursive: true, force: true });
     // Windows has no signals: there a kill is a kill.
     if (process.platform !== 'win32') assert.deepEqual(end, [0, null], 'exit code and signal of llamero');

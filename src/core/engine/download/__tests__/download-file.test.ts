@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
-import { mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
@@ -9,6 +9,7 @@ import { LlameroError } from '../../../errors.ts';
 import { statusError } from '../download-failure.ts';
 import { downloadFile } from '../download-file.ts';
 import type { DownloadOptions } from '../download-file.ts';
+import { bytesOf } from '../file-size.ts';
 import { createHttpClient } from '../http-client.ts';
 import type { HttpClient } from '../http-client.ts';
 import type { TransferProgress } from '../progress-meter.ts';
@@ -91,7 +92,7 @@ describe('downloadFile', () => {
       downloadFile({ ...request, signal: controller.signal }),
       failsWith('cancelled', /kept/),
     );
-    while ((await stat(`${request.target}.part`).catch(() => null))?.size !== content.length / 2) await setImmediate();
+    while ((await bytesOf(`${request.target}.part`)) !== content.length / 2) await setImmediate();
     controller.abort();
     await rejected;
     holding.resolve();

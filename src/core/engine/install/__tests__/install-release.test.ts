@@ -5,7 +5,7 @@ import { createServer, type AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, it } from 'node:test';
-import { setTimeout as delay } from 'node:timers/promises';
+import { setImmediate } from 'node:timers/promises';
 import { LlameroError } from '../../../errors.ts';
 import { engineCacheDirectory } from '../cache-directory.ts';
 import { installEngine, obtainEngine, type InstallEngineOptions } from '../install-engine.ts';
@@ -252,7 +252,7 @@ posixSuite('installing the release archive', { timeout: 180_000 }, () => {
       for (const name of await readdir(work)) {
         if (name.endsWith('.part') && (await stat(path.join(work, name))).size > 0) return;
       }
-      await delay(10);
+      await setImmediate();
     }
   }
 });

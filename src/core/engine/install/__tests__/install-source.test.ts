@@ -3,7 +3,7 @@ import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, it } from 'node:test';
-import { setTimeout as delay } from 'node:timers/promises';
+import { setImmediate } from 'node:timers/promises';
 import { LlameroError } from '../../../errors.ts';
 import { engineCacheDirectory } from '../cache-directory.ts';
 import { installEngine, type InstallEngineOptions } from '../install-engine.ts';
@@ -40,7 +40,7 @@ posixSuite('building from source', { timeout: 180_000 }, () => {
     for (;;) {
       const pid = /^pid (\d+)$/m.exec(await commands())?.[1];
       if (pid !== undefined) return Number(pid);
-      await delay(10);
+      await setImmediate();
     }
   };
 
