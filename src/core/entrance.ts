@@ -36,14 +36,21 @@ export async function enter(
 ): Promise<Entry> {
   const { limits } = context;
   const size = sizeOf(context, request);
-  const grant = limits.needsCheck(request.client) ? await limits.admit(size, limits.mayWait ? signal() : NEVER) : null;
+  const admit = (asked: RateLimitedRequest) => limits.admit(asked, limits.mayWait ? signal() : NEVER);
+  let grant = limits.needsCheck(request.client) ? await admit(size) : null;
   try {
     const isTight = grant !== null && isBudgetTight(grant, size, request);
     const counted =
       isTight || mayExceedContext(context, request) ? await countOrNull(context, request, signal()) : null;
     const promptTokens = counted ?? size.promptTokens;
     if (counted !== null) refuseTooLong(context, counted);
-    const tokenCap = isTight ? capOf(grant.tokenBudget ?? 0, promptTokens, request) : null;
+    if (grant !== null && counted !== null && counted >= (grant.tokenBudget ?? Infinity)) {
+      // The guess was too low. It is given back first, or the client's own reservation could refuse him.
+      grant.refund();
+      grant = await admit({ ...size, promptTokens: counted });
+    }
+    const budget = isTight ? (grant?.tokenBudget ?? null) : null;
+    const tokenCap = budget === null ? null : capOf(budget, promptTokens, request);
     return { grant, promptTokens, tokenCap };
   } catch (error) {
     grant?.refund();

@@ -4,11 +4,17 @@ import type { PipelineRequest } from './exchange.ts';
 type Fields = Record<string, unknown>;
 
 /**
+ * An engine that takes longer hangs, or has better things to do. The watch over the engines sees only requests that are at
+ * one, so nothing may wait for an answer ahead of that for long.
+ */
+const ANSWER_TIMEOUT_MS = 5000;
+
+/**
  * How many tokens the prompt of a request has, by the engine's own template and vocabulary. Takes no slot: llama-server
  * does this beside its decoding.
  *
- * @returns null where it cannot be told: media, several prompts, dialects that only the engine can translate, or an engine
- *   that does not answer. Then the engine itself judges the prompt.
+ * @returns null where it cannot be told: media, several prompts, or an engine that does not know how or does not answer
+ *   in time. Then the engine itself judges the prompt.
  * @throws the reason of the signal.
  */
 export async function countPromptTokens(
@@ -36,8 +42,10 @@ export async function countPromptTokens(
         );
         return typeof prompt === 'string' ? await countText(engine, prompt, signal) : null;
       }
-      case 'messages': {
-        const { input_tokens: tokens } = await ask(engine, '/v1/messages/count_tokens', body, signal);
+      case 'messages':
+      case 'responses': {
+        const path = route.dialect === 'messages' ? '/v1/messages/count_tokens' : '/v1/responses/input_tokens';
+        const { input_tokens: tokens } = await ask(engine, path, body, signal);
         return typeof tokens === 'number' ? tokens : null;
       }
       default:
@@ -58,7 +66,8 @@ async function countText(engine: ReadyEngine, text: string, signal: AbortSignal)
 
 async function ask(engine: ReadyEngine, path: string, body: Buffer, signal: AbortSignal): Promise<Fields> {
   const headers = { 'content-type': 'application/json', ...engine.headers };
-  const answer = await engine.dispatcher.request({ path, method: 'POST', headers, body, signal });
+  const limits = { headersTimeout: ANSWER_TIMEOUT_MS, bodyTimeout: ANSWER_TIMEOUT_MS };
+  const answer = await engine.dispatcher.request({ path, method: 'POST', headers, body, signal, ...limits });
   if (answer.statusCode !== 200) {
     await answer.body.dump();
     return {};
