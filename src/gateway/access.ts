@@ -2,6 +2,7 @@ import type { IncomingHttpHeaders } from 'node:http';
 import ipaddr from 'ipaddr.js';
 import { type IpAddress, isLoopbackAddress, parseAddress } from '../core/admission/client-address.ts';
 import { findOrigin } from '../core/admission/forwarded.ts';
+import type { SessionRoll } from '../core/admission/session-roll.ts';
 import type { TrustedProxies } from '../core/admission/trusted-proxies.ts';
 import { LlameroError } from '../core/errors.ts';
 import type { ApiKeyEntry } from './key-file.ts';
@@ -23,6 +24,8 @@ export interface AccessRules {
   readonly hostNames: ReadonlySet<string>;
   /** Proxies that tell truly whom they call for. */
   readonly trustedProxies: TrustedProxies;
+  /** Sessions that callers without a key name themselves. */
+  readonly sessions: SessionRoll;
 }
 
 /**

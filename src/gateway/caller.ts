@@ -1,6 +1,7 @@
 import type { Socket } from 'node:net';
 import type { Client } from '../core/admission/client.ts';
 import { identifyClient } from '../core/admission/identify-client.ts';
+import type { SessionRoll } from '../core/admission/session-roll.ts';
 import type { TrustedProxies } from '../core/admission/trusted-proxies.ts';
 import type { GatewayRequest } from './gateway-message.ts';
 import type { ApiKeyEntry } from './key-file.ts';
@@ -15,7 +16,11 @@ type KnownSocket = Socket & { [KNOWN]?: { readonly apiKey: ApiKeyEntry | null; r
  *
  * @throws LlameroError `invalid_request`, see {@link identifyClient}.
  */
-export function callerOf(request: GatewayRequest, apiKey: ApiKeyEntry | null, trustedProxies: TrustedProxies): Client {
+export function callerOf(
+  request: GatewayRequest,
+  apiKey: ApiKeyEntry | null,
+  { trustedProxies, sessions }: { readonly trustedProxies: TrustedProxies; readonly sessions: SessionRoll },
+): Client {
   const { headers } = request;
   const socket: KnownSocket = request.socket;
   const isPlain =
@@ -27,7 +32,7 @@ export function callerOf(request: GatewayRequest, apiKey: ApiKeyEntry | null, tr
   const known = socket[KNOWN];
   // A key file that was read again has entries of its own.
   if (isPlain && known !== undefined && known.apiKey === apiKey) return known.client;
-  const client = identifyClient({ remoteAddress: socket.remoteAddress, headers, apiKey, trustedProxies });
+  const client = identifyClient({ remoteAddress: socket.remoteAddress, headers, apiKey, trustedProxies, sessions });
   if (isPlain) socket[KNOWN] = { apiKey, client };
   return client;
 }

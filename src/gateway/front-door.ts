@@ -54,7 +54,7 @@ export function createFrontDoor(context: RelayContext, rules: AccessRules, own: 
     const access = decideAccess(rules, request.headers, request.socket.remoteAddress);
     if (access instanceof LlameroError) return access;
     try {
-      response.client = callerOf(request, access, rules.trustedProxies);
+      response.client = callerOf(request, access, rules);
       return null;
     } catch (error) {
       return toLlameroError(error);

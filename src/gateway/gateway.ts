@@ -1,6 +1,7 @@
 import { once } from 'node:events';
 import type { AddressInfo, Socket } from 'node:net';
 import { hostname } from 'node:os';
+import { SessionRoll } from '../core/admission/session-roll.ts';
 import { parseTrustedProxies, type TrustedProxies } from '../core/admission/trusted-proxies.ts';
 import { type Config, isProduction, parseConfig } from '../core/config.ts';
 import { LlameroError } from '../core/errors.ts';
@@ -162,7 +163,8 @@ class HttpGateway implements Gateway {
   #frontDoor(keys: KeyVerifier | null, host: string): RequestHandler {
     const hostNames = new Set([hostname().toLowerCase(), hostNameOf(host)]);
     const { corsOrigins } = this.#config.gateway;
-    const rules = { keys, corsOrigins, hostNames, trustedProxies: this.#trustedProxies };
+    const sessions = new SessionRoll({ maxAgeMs: this.#config.cleanup.maxAge });
+    const rules = { keys, corsOrigins, hostNames, trustedProxies: this.#trustedProxies, sessions };
     return createFrontDoor(this.#context, rules, (request, response) => {
       void this.#loadOwnRoutes().then((own) => own.handle(request, response));
     });

@@ -3,8 +3,8 @@ import type { ClientPool } from './client.ts';
 
 /** How identities are told apart in all state that is kept of clients. Pure. */
 
-/** What an id within a pool is: given by somebody who is believed, or that of an API key, or scoped by an API key. */
-export type IdKind = 'id' | 'key';
+/** What an id within a pool is: given by somebody who is believed, or that of an API key, or scoped by an API key, or scoped by an address. */
+export type IdKind = 'id' | 'key' | 'ip';
 
 const LONGEST_KEY = 200;
 

@@ -5,14 +5,16 @@ import { addressId, type IpAddress, parseAddress } from './client-address.ts';
 import { clientKey, scopedId } from './client-key.ts';
 import { isIdentity } from './client-options.ts';
 import { findOrigin, type ForwardingHeaders } from './forwarded.ts';
+import type { SessionRoll } from './session-roll.ts';
 import type { TrustedProxies } from './trusted-proxies.ts';
 
 /**
- * Who sends a request over HTTP: userId > sessionId > IP > anonymous. Pure.
+ * Who sends a request over HTTP: userId > sessionId > IP > anonymous. Pure, but for the roll of sessions.
  *
- * `X-User-Id`, `X-Session-Id`, `X-Forwarded-For` and `Forwarded` are believed from two kinds of callers only: an API
- * key that may act for others, and, where no key is presented, a trusted proxy. From everybody else they change
- * nothing, so that nobody leaves his limits by making up a name or a session for every request. An API key is a user:
+ * `X-User-Id`, `X-Forwarded-For` and `Forwarded` are believed from two kinds of callers only: an API key that may act for
+ * others, and, where no key is presented, a trusted proxy. From everybody else they change nothing. `X-Session-Id` is
+ * believed from callers without a key as well, within their own address, and only for a few sessions at a time
+ * ({@link SessionRoll}): nobody leaves his limits by making up a session for every request. An API key is a user:
  * the one whose id it carries, else one of its own. A key that may not act for others is that user whatever the
  * headers say and whichever proxy they came through, because proxies hand on headers that they do not know.
  *
@@ -47,6 +49,8 @@ export interface CallerFacts {
   /** The verified API key, or null without one. */
   readonly apiKey: ApiKeyIdentity | null;
   readonly trustedProxies: TrustedProxies;
+  /** Sessions that callers who are not believed otherwise name themselves; without it there are none. */
+  readonly sessions?: SessionRoll;
 }
 
 /** The longest user or session id that a header may hold. */
@@ -72,10 +76,11 @@ export function identifyClient(facts: CallerFacts): Client {
 
 type Identity = Pick<Client, 'pool' | 'key'>;
 
-function identityOf({ remoteAddress, headers, apiKey, trustedProxies }: CallerFacts): Identity {
+function identityOf(facts: CallerFacts): Identity {
+  const { remoteAddress, headers, apiKey, trustedProxies } = facts;
   if (apiKey !== null && apiKey.mayActForOthers !== true) return identityOfKey(apiKey);
   const remote = parseAddress(remoteAddress ?? '');
-  if (apiKey === null && (remote === null || !trustedProxies.has(remote))) return identityOfAddress(remote);
+  if (apiKey === null && (remote === null || !trustedProxies.has(remote))) return identityOfStranger(remote, facts);
 
   const userId = readId(headers, 'x-user-id');
   if (userId !== null) return { pool: 'user', key: clientKey('user', 'id', userId) };
@@ -102,6 +107,15 @@ function identityOfSession(sessionId: string, apiKey: ApiKeyIdentity | null): Id
   return { pool: 'session', key };
 }
 
+/** Somebody of whom nothing is known but his address. What is wrong with a session that he names is not worth a word. */
+function identityOfStranger(address: IpAddress | null, { headers, sessions }: CallerFacts): Identity {
+  const sessionId = sessions === undefined ? null : idIn(headers['x-session-id']);
+  if (address === null || sessionId === null || sessionId === '') return identityOfAddress(address);
+  const id = addressId(address);
+  if (sessions?.admit(id, sessionId) !== true) return identityOfAddress(address);
+  return { pool: 'session', key: clientKey('session', 'ip', scopedId(id, sessionId)) };
+}
+
 function identityOfAddress(address: IpAddress | null): Identity {
   return address === null ? ANONYMOUS : { pool: 'ip', key: clientKey('ip', 'id', addressId(address)) };
 }
@@ -113,15 +127,21 @@ function identityOfAddress(address: IpAddress | null): Identity {
 function readId(headers: IdentityHeaders, name: 'x-user-id' | 'x-session-id'): string | null {
   const header = headers[name];
   if (header === undefined) return null;
-  // Node has taken the spaces around it away. In UTF-8 a character has up to four bytes.
-  const id = typeof header === 'string' && header.length <= 4 * LONGEST_ID ? fromHeader(header) : null;
-  if (id === '') return null;
-  if (id !== null && id.length <= LONGEST_ID && !id.includes(',') && isIdentity(id)) return id;
+  const id = idIn(header);
+  if (id !== null) return id === '' ? null : id;
   throw new LlameroError(
     'invalid_request',
     `${name} must be given once, with at most ${LONGEST_ID} characters, without commas and control characters.`,
     { param: name },
   );
+}
+
+/** The id in a header; empty for an empty one, null for what cannot be an id. */
+function idIn(header: string | readonly string[] | undefined): string | null {
+  // Node has taken the spaces around it away. In UTF-8 a character has up to four bytes.
+  if (typeof header !== 'string' || header.length > 4 * LONGEST_ID) return null;
+  const id = fromHeader(header);
+  return id.length <= LONGEST_ID && !id.includes(',') && (id === '' || isIdentity(id)) ? id : null;
 }
 
 /** node:http reads headers as Latin-1; what is UTF-8 in truth is the same text as everywhere else then. */

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import type { IncomingHttpHeaders } from 'node:http';
 import { describe, it } from 'node:test';
+import { SessionRoll } from '../../core/admission/session-roll.ts';
 import { NO_TRUSTED_PROXIES, parseTrustedProxies } from '../../core/admission/trusted-proxies.ts';
 import { LlameroError } from '../../core/errors.ts';
 import { type AccessRules, decideAccess, hostNameOf, isLoopback } from '../access.ts';
@@ -11,6 +12,7 @@ const OPEN: AccessRules = {
   corsOrigins: ['http://app.example'],
   hostNames: new Set(['mybox']),
   trustedProxies: NO_TRUSTED_PROXIES,
+  sessions: new SessionRoll({ maxAgeMs: 1000 }),
 };
 /** The proxies at ::1 and in 10.0.0.0/8 are trusted, what comes from 127.0.0.1 is not. */
 const PROXIED: AccessRules = { ...OPEN, trustedProxies: parseTrustedProxies(['::1', '10.0.0.0/8']) };

@@ -56,9 +56,18 @@ describe('who calls, through a real gateway', { timeout: 20_000 }, () => {
     const { port, ask } = await serve(t);
     using client = new RawClient(port);
     assert.equal(keyOf(await ask(client)), 'ip:id:127.0.0.1');
-    for (const header of ['X-User-Id: alice', 'X-Session-Id: fresh', 'X-Forwarded-For: 127.0.0.1']) {
+    for (const header of ['X-User-Id: alice', 'X-Forwarded-For: 127.0.0.1']) {
       assert.equal(keyOf(await ask(client, header)), 'ip:id:127.0.0.1', header);
     }
+  });
+
+  it('is a session within that address, as long as there are not too many', async (t) => {
+    const { port, ask } = await serve(t);
+    using client = new RawClient(port);
+    assert.equal(keyOf(await ask(client, 'X-Session-Id: mine')), 'session:ip:9:127.0.0.1:mine');
+    for (let made = 0; made < 20; made += 1) await ask(client, `X-Session-Id: made-up-${made}`);
+    assert.equal(keyOf(await ask(client, 'X-Session-Id: one-more')), 'ip:id:127.0.0.1');
+    assert.equal(keyOf(await ask(client, 'X-Session-Id: mine')), 'session:ip:9:127.0.0.1:mine');
   });
 
   it('is one object for all plain requests of a connection', async (t) => {

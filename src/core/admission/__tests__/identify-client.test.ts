@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { type ApiKeyIdentity, identifyClient, type IdentityHeaders } from '../identify-client.ts';
 import { LlameroError } from '../../errors.ts';
+import { SessionRoll } from '../session-roll.ts';
 import { parseTrustedProxies } from '../trusted-proxies.ts';
 
 const PROXIES = parseTrustedProxies(['10.0.0.0/8', '2001:db8:aa::/48', '127.0.0.1']);
@@ -201,3 +202,57 @@ describe('what a client is granted', () => {
     assert.match(key, /^user:sha256:[0-9a-f]{64}$/);
   });
 });
+
+describe('a session that somebody without a key names himself', () => {
+  it('is one of his address', () => {
+    const sessions = roll();
+    assert.equal(keyWith(sessions, STRANGER, { 'x-session-id': 's' }), `session:ip:12:${STRANGER}:s`);
+    assert.equal(keyWith(sessions, `::ffff:${STRANGER}`, { 'x-session-id': 's' }), `session:ip:12:${STRANGER}:s`);
+    assert.equal(keyWith(sessions, '203.0.113.1', { 'x-session-id': 's' }), 'session:ip:11:203.0.113.1:s');
+  });
+
+  it('does not come with more than a few others', () => {
+    const sessions = roll();
+    for (const id of ['a', 'b']) keyWith(sessions, STRANGER, { 'x-session-id': id });
+    assert.equal(keyWith(sessions, STRANGER, { 'x-session-id': 'c' }), HIS_OWN);
+    assert.equal(keyWith(sessions, STRANGER, { 'x-session-id': 'a' }), `session:ip:12:${STRANGER}:a`);
+  });
+
+  for (const odd of ['', 'a, b', LONG, '\u0000']) {
+    it(`changes nothing when it is ${JSON.stringify(odd.slice(0, 5))}`, () => {
+      assert.equal(keyWith(roll(), STRANGER, { 'x-session-id': odd }), HIS_OWN);
+    });
+  }
+
+  it('brings no user and no forwarded address with it', () => {
+    const headers = { 'x-user-id': 'alice', 'x-session-id': 's', 'x-forwarded-for': '203.0.113.9' };
+    assert.equal(keyWith(roll(), STRANGER, headers), `session:ip:12:${STRANGER}:s`);
+  });
+});
+
+describe('the roll of sessions', () => {
+  it('lets new ones in when old ones have not been seen for long', () => {
+    let now = 0;
+    const sessions = new SessionRoll({ sessionsPerAddress: 1, maxAgeMs: 100, now: () => now });
+    assert.ok(sessions.admit('a', 'one'));
+    now = 100;
+    assert.ok(!sessions.admit('a', 'two'));
+    now = 101;
+    assert.ok(sessions.admit('a', 'two'));
+  });
+
+  it('remembers a bounded number of addresses, the latest', () => {
+    const sessions = new SessionRoll({ sessionsPerAddress: 1, maxAddresses: 2, maxAgeMs: 100 });
+    for (const address of ['a', 'b', 'a', 'c']) sessions.admit(address, 'one');
+    assert.ok(!sessions.admit('a', 'two'), 'a was seen after b');
+    assert.ok(sessions.admit('b', 'two'), 'b had been forgotten');
+  });
+});
+
+function roll(): SessionRoll {
+  return new SessionRoll({ sessionsPerAddress: 2, maxAgeMs: 1000 });
+}
+
+function keyWith(sessions: SessionRoll, from: string, headers: IdentityHeaders): string {
+  return identifyClient({ remoteAddress: from, headers, apiKey: null, trustedProxies: PROXIES, sessions }).key;
+}
