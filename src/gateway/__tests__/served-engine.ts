@@ -113,6 +113,15 @@ export class StreamReader {
     return this.text;
   }
 
+  /** The next piece with data; what is in `text` already does not count. */
+  async next(): Promise<string> {
+    const seen = this.text.length;
+    while (!this.text.slice(seen).includes('data: ')) {
+      if (!(await this.#more())) throw new Error(`the stream ended: ${this.text}`);
+    }
+    return this.text.slice(seen);
+  }
+
   /** Everything, when the stream has ended. */
   async rest(): Promise<string> {
     while (await this.#more());
