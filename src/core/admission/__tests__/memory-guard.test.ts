@@ -21,6 +21,8 @@ async function guarded(files: Record<string, string> = {}) {
     await writeFile(path.join(root, name), text);
   };
   for (const [name, text] of Object.entries(files)) await write(name, text);
+  // The guard holds nothing open, and Node 22 gives up tests that wait while nothing is.
+  const awake = setInterval(() => {}, 60_000);
   const events = new LlameroEmitter();
   const holds: boolean[] = [];
   const machine = { usedBytes: 10 * MEGABYTE, collections: 0 };
@@ -39,6 +41,7 @@ async function guarded(files: Record<string, string> = {}) {
     nextEvent: () => new Promise<MemoryEvent>((resolve) => events.once('memory', resolve)),
     [Symbol.asyncDispose]: async () => {
       guard.stop();
+      clearInterval(awake);
       await rm(root, { recursive: true, force: true });
     },
   };

@@ -36,12 +36,18 @@ posixSuite('building from source', { timeout: 180_000 }, () => {
     });
   const commands = () => readFile(path.join(directory, 'commands'), 'utf8').catch(() => '');
   const clones = async () => (await commands()).match(/clone/g)?.length ?? 0;
+  /** The process of a build that hangs, once the installer has noted it down for those who come after it. */
   const hangingBuild = async () => {
     for (;;) {
       const pid = /^pid (\d+)$/m.exec(await commands())?.[1];
-      if (pid !== undefined) return Number(pid);
+      if (pid !== undefined && (await notedProcesses()).includes(`"pid":${pid},`)) return Number(pid);
       await setImmediate();
     }
+  };
+  const notedProcesses = async () => {
+    const work = path.join(engineCacheDirectory(env), 'work');
+    const names = (await readdir(work, { recursive: true })).filter((name) => name.endsWith('.pid'));
+    return (await Promise.all(names.map((name) => readFile(path.join(work, name), 'utf8')))).join('\n');
   };
 
   beforeEach(async () => {
