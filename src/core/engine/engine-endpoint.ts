@@ -56,7 +56,7 @@ export interface EngineEndpoint {
   suspect(generation: number): void;
   /** Why requests to this generation broke: waits shortly for the exit of the process to tell more than its socket does. */
   explainLoss(generation: number): Promise<LlameroError>;
-  /** Looks whether that generation lives; see `takeVitalSigns`. null when it is no longer there. */
+  /** Looks whether that generation lives; see `takeVitalSigns`. null when it is no longer there. Never rejects. */
   vitalSigns(generation: number, limitMs: number): Promise<VitalSigns | null>;
   /**
    * That generation gives no sign of life: it is ended at once and counts as crashed with cause `hung`. Its connections are

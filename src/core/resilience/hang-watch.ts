@@ -12,6 +12,7 @@ const LONGEST_TICK_MS = 1000;
 
 /** The engine as the watch needs it; an `EngineEndpoint` is one. */
 export interface WatchedEngine {
+  /** Never rejects; null when that generation is no longer there. */
   vitalSigns(
     generation: number,
     limitMs: number,
