@@ -13,9 +13,9 @@ import {
   type PlannedCauseName,
   transition,
 } from './lifecycle.ts';
+import { preparedOnce } from './prepared-once.ts';
 import { ReadinessWaiters } from './readiness-waiters.ts';
 import { runGeneration } from './run-generation.ts';
-import { endLeftovers } from './runtime-directory.ts';
 import { hungCause, lossBy, REPLACED_FOR_MEMORY, unavailable, unpreparedCause } from './unavailable.ts';
 import type { VitalSigns } from './vital-signs.ts';
 
@@ -37,11 +37,11 @@ export interface SupervisedEngineOptions {
  */
 export class SupervisedEngine implements EngineEndpoint {
   readonly #options: SupervisedEngineOptions;
+  readonly #prepare: SupervisedEngineOptions['prepare'];
   readonly #waiters = new ReadinessWaiters();
   #state: EngineState = INITIAL_ENGINE_STATE;
   #run: EngineRun | null = null;
   #ready: ReadyEngine | null = null;
-  #launch: EngineLaunch | null = null;
   /** Cancels whatever the present generation is doing besides running: preparing, probing. */
   #starting: AbortController | null = null;
   #delayTimer: NodeJS.Timeout | undefined;
@@ -49,7 +49,6 @@ export class SupervisedEngine implements EngineEndpoint {
   #readySince: number | null = null;
   #startMs: number | null = null;
   #crashes = 0;
-  #leftoversEnded = false;
   /** Removal of the latest ended run. */
   #clearing: Promise<void> = Promise.resolve();
   /** Woken at every change of state. */
@@ -57,6 +56,7 @@ export class SupervisedEngine implements EngineEndpoint {
 
   constructor(options: SupervisedEngineOptions) {
     this.#options = options;
+    this.#prepare = preparedOnce(options.prepare, options.env);
   }
 
   current(): ReadyEngine | null {
@@ -219,16 +219,6 @@ export class SupervisedEngine implements EngineEndpoint {
       this.#crashes += 1;
     }
     this.#handle({ type: 'exited', generation, at: performance.now(), cause });
-  }
-
-  async #prepare(signal: AbortSignal): Promise<EngineLaunch> {
-    this.#launch ??= await this.#options.prepare(signal);
-    if (!this.#leftoversEnded) {
-      await endLeftovers(this.#options.env);
-      this.#leftoversEnded = true;
-    }
-    signal.throwIfAborted();
-    return this.#launch;
   }
 
   #runToEnd(generation: number, launch: EngineLaunch, signal: AbortSignal): Promise<ExitCause> {
