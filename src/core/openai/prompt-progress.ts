@@ -28,13 +28,17 @@ const NOTHING = Buffer.alloc(0);
 
 /**
  * Takes out of the beginning of a stream what llamero asked for and the caller did not: the progress of the prompt. Once the
- * first token is there the filter is done; it never sees the events of decoding.
+ * first token is there the filter is done; it never sees the events of decoding. With progress the engine opens a stream of
+ * the dialect of responses early: that is held back until the first token, which it comes with otherwise, so that nothing of
+ * an answer has been seen as long as there is none.
  *
  * @param keep The caller asked for the progress as well.
  */
 export class ProgressFilter {
   readonly #dialect: Dialect;
   readonly #keep: boolean;
+  #opening: Buffer[] = [];
+  /** Whether the progress that comes next is part of the opening. */
   #isFirst = true;
 
   constructor(dialect: Dialect, keep: boolean) {
@@ -45,30 +49,27 @@ export class ProgressFilter {
   /** @param run whole events. */
   take(run: Buffer): Filtered {
     // Nearly all streams without a long prompt: the first token is in the first run.
-    if (!run.includes(KEY) && run[0] !== COLON && !this.#opensResponse(run))
-      return { events: run, progress: null, decoding: true };
+    const isPlain = !run.includes(KEY) && run[0] !== COLON && !this.#opensResponse(run);
+    if (isPlain && this.#opening.length === 0) return { events: run, progress: null, decoding: true };
     const kept: Buffer[] = [];
     let progress: PromptProgress | null = null;
     for (let start = 0; start < run.length;) {
       const end = endOfEvent(run, start);
       const event = run.subarray(start, end);
-      const isComment = event[0] === COLON;
-      if (!event.includes(KEY)) {
-        if (!isComment) {
-          // In the dialect of responses two events open the stream; only the second carries the progress.
-          if (!this.#opensResponse(event)) return { events: join(kept, run.subarray(start)), progress, decoding: true };
-          kept.push(event);
-        }
-      } else {
+      if (event.includes(KEY)) {
         const text = event.toString();
         progress = progressIn(text) ?? progress;
         if (this.#keep) kept.push(event);
-        else if (this.#dialect === 'responses' && this.#isFirst) kept.push(Buffer.from(withoutProgress(text)));
+        else if (this.#dialect === 'responses' && this.#isFirst) this.#opening.push(Buffer.from(withoutProgress(text)));
         this.#isFirst = false;
+      } else if (this.#opensResponse(event)) {
+        (this.#keep ? kept : this.#opening).push(Buffer.from(event));
+      } else if (event[0] !== COLON) {
+        return { events: Buffer.concat([...this.#opening, ...kept, run.subarray(start)]), progress, decoding: true };
       }
       start = end;
     }
-    return { events: join(kept, NOTHING), progress, decoding: false };
+    return { events: kept.length === 0 ? NOTHING : Buffer.concat(kept), progress, decoding: false };
   }
 
   #opensResponse(event: Buffer): boolean {
@@ -95,9 +96,4 @@ function endOfEvent(run: Buffer, start: number): number {
     if (run[at + 1] === CARRIAGE_RETURN && run[at + 2] === NEWLINE) return at + 3;
   }
   return run.length;
-}
-
-function join(parts: readonly Buffer[], rest: Buffer): Buffer {
-  if (parts.length === 0) return rest;
-  return Buffer.concat([...parts, rest]);
 }

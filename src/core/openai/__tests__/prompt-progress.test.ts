@@ -58,7 +58,7 @@ describe('progress of the prompt, taken out of a stream', () => {
     it(`${name}: leaves a stream without it as it is, uncopied`, () => {
       const run = Buffer.from(stream);
       const { events: left, progress } = new ProgressFilter(dialect, false).take(run);
-      assert.equal(left.buffer, run.buffer);
+      assert.ok(left === run || dialect === 'responses');
       assert.equal(left.toString(), stream);
       assert.equal(progress, null);
       for (const runs of [eventsOf(stream)]) {
@@ -85,6 +85,15 @@ describe('progress of the prompt, taken out of a stream', () => {
       assert.deepEqual(latest, progress.at(-1), 'of one run the latest');
     });
   }
+
+  it('holds back the opening of a response until there is a token, as the engine does without progress', () => {
+    const recorded = RECORDED_ANSWERS.find(({ name }) => name === 'responses');
+    const filter = new ProgressFilter('responses', false);
+    for (const event of eventsOf(recorded?.withProgress ?? '').slice(0, 5)) {
+      const { events, decoding } = filter.take(Buffer.from(event));
+      assert.deepEqual([events.toString(), decoding], ['', false], event);
+    }
+  });
 
   it('drops the comments between them, and goes on', () => {
     const [chat = ''] = RECORDED_ANSWERS.filter(({ name }) => name === 'chat').map((answer) => answer.withProgress);
