@@ -47,6 +47,7 @@ export class EngineCall implements Dispatcher.DispatchHandler, WatchedExchange {
   /** Its place among the calls at the engines; belongs to their list. */
   listIndex = -1;
   #owner: CallOwner | null;
+  #ended = false;
   #phase: CallPhase;
   /** Its reader does not keep up, so that nothing can come. */
   #paused = false;
@@ -81,6 +82,11 @@ export class EngineCall implements Dispatcher.DispatchHandler, WatchedExchange {
   /** What the engine asked for with `Retry-After`, in ms; null: nothing. */
   get retryAfterMs(): number | null {
     return this.#retryAfterMs;
+  }
+
+  /** Whether the engine may still be at work on it: it has neither ended its answer nor broken the connection. */
+  get isOpen(): boolean {
+    return !this.#ended;
   }
 
   /** @param body what goes to the engine, which may be more than the caller sent. */
@@ -147,6 +153,7 @@ export class EngineCall implements Dispatcher.DispatchHandler, WatchedExchange {
   }
 
   onResponseEnd(): void {
+    this.#ended = true;
     const owner = this.#owner;
     if (owner === null) return;
     if (this.#framer === null) {
@@ -161,6 +168,8 @@ export class EngineCall implements Dispatcher.DispatchHandler, WatchedExchange {
 
   onResponseError(_controller: Dispatcher.DispatchController, error: Error): void {
     const owner = this.#owner;
+    // Otherwise the connection was closed at this end, which the engine notices later.
+    if (this.#abortReason === null) this.#ended = true;
     this.#owner = null;
     owner?.onCallLost(error);
   }

@@ -127,16 +127,13 @@ export class Pipeline {
   }
 
   #watchForHangs({ idle, firstToken }: Config['timeouts']): HangWatch<EngineCall> {
-    const { engine, calls, events } = this.#context;
+    const { engine, calls } = this.#context;
     return new HangWatch<EngineCall>({
       idleMs: idle,
       firstTokenMs: firstToken,
       engine,
       exchanges: () => calls.list(),
-      onHang: (generation, silentMs, evidence) => {
-        events.publish('engine-hang', { generation, silentMs, evidence });
-        engine.replaceHung(generation, silentMs, evidence);
-      },
+      onHang: (generation, silentMs, evidence) => engine.replaceHung(generation, silentMs, evidence),
       onSilent: (call) => {
         const isDecoding = call.phase === 'decode';
         call.giveUp(isDecoding ? deadlineExceeded('idle', idle) : deadlineExceeded('first token', firstToken));

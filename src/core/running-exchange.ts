@@ -204,7 +204,7 @@ export class RunningExchange implements Exchange, SlotWaiter, CallOwner, Quarant
 
   #waitLimitMs(): number {
     const left = timeLeftMs(this.#request.timeoutMs, this.#startedAt, performance.now());
-    return Math.min(this.#context.timeouts.queue, left ?? Infinity);
+    return Math.min(this.#context.timeouts.queue, Math.floor(left ?? Infinity));
   }
 
   /** Ends what is awaited when the request ends; made only where something is, since it costs some 10 µs. */
@@ -350,7 +350,10 @@ export class RunningExchange implements Exchange, SlotWaiter, CallOwner, Quarant
   #endCall(error: LlameroError | null): void {
     const call = this.#call;
     if (call !== null) this.#context.calls.remove(call);
-    this.#pass?.settle(error);
+    // How an engine ended that is gone says nothing about the next one.
+    const isGone = call?.engine.generation !== this.#context.engine.current()?.generation;
+    if (isGone) this.#pass?.forget();
+    else this.#pass?.settle(error);
     this.#pass = null;
     this.#call = null;
   }
@@ -379,8 +382,8 @@ export class RunningExchange implements Exchange, SlotWaiter, CallOwner, Quarant
   #giveBackSlot(call: EngineCall | null): void {
     const { queue, reclaimer, engine } = this.#context;
     if (!this.#holdsSlot) queue.leave(this);
-    // Cancelled while the engine works on it: that goes on for a while.
-    else if (this.#cancelReason !== null && call !== null && call.engine.generation === engine.current()?.generation) {
+    // Cancelled, or given up, while the engine works on it: that goes on for a while.
+    else if (call?.isOpen === true && call.engine.generation === engine.current()?.generation) {
       reclaimer.hold(this, call.engine.generation, this.#request.stream);
     } else queue.release(this);
     this.#holdsSlot = false;

@@ -36,7 +36,7 @@ export async function generate(
   const { counters, slots, log } = context;
   counters.change((values) => (values.started += 1));
   const task = counters.values.started;
-  const faults = faultsOfRequest(context.faults, task);
+  const faults = faultsOfRequest(context.faults, task, prompt.text);
   leak(faults.leakBytesPerRequest ?? 0);
   const gone = new AbortController();
   response.once('close', () => {

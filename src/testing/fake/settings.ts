@@ -4,6 +4,8 @@ export interface FakeServerFaults {
   firstStarts?: number;
   /** Faults of requests (all from `refuse` on) hold only for the first so many requests that generate. Default: all. */
   firstRequests?: number;
+  /** Faults of requests hold only for prompts that contain this text. Default: all. */
+  promptsWith?: string;
 
   /** Ends at start-up with the log lines, and the exit code or signal, of the real server in that situation. */
   startFailure?:
@@ -126,7 +128,8 @@ export function faultsOfStart(faults: FakeServerFaults, start: number): FakeServ
   return start > (faults.firstStarts ?? Number.POSITIVE_INFINITY) ? {} : faults;
 }
 
-/** The faults that hold for the given generating request of a process (counted from 1). */
-export function faultsOfRequest(faults: FakeServerFaults, request: number): FakeServerFaults {
-  return request > (faults.firstRequests ?? Number.POSITIVE_INFINITY) ? {} : faults;
+/** The faults that hold for the given generating request of a process (counted from 1), of that prompt. */
+export function faultsOfRequest(faults: FakeServerFaults, request: number, prompt: string): FakeServerFaults {
+  const concerned = request <= (faults.firstRequests ?? Number.POSITIVE_INFINITY);
+  return concerned && prompt.includes(faults.promptsWith ?? '') ? faults : {};
 }
