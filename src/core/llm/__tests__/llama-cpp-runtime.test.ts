@@ -24,6 +24,9 @@ import {
   tinyModel,
   untilAsync,
 } from './fixtures.ts';
+// Two groups of this suite, in files of their own.
+import './runtime/memory-management.ts';
+import './runtime/rate-limiting.ts';
 
 const DEADLINE = { timeout: 30_000 };
 const unix = process.platform !== 'win32';
@@ -366,11 +369,15 @@ describe('Concurrent Request Handling', () => {
   it('keeps success and failure apart', DEADLINE, async () => {
     await using provider = realProvider(model);
     const controller = new AbortController();
+    const client = { userId: 'limited', limits: { requestsPerMinute: 1 } };
     const mixed = [
       provider.generate('fine', { maxTokens: 4 }),
       provider.generate('bad', { maxTokens: 4, grammar: 'root ::= (((' }),
       provider.generate('long', { maxTokens: 1900, signal: controller.signal }),
       provider.generate('x '.repeat(4000), { maxTokens: 4 }),
+      provider.generate('limited', { maxTokens: 4, client }),
+      provider.generate('limited again', { maxTokens: 4, client }),
+      provider.generate('late', { maxTokens: 1900, timeout: 1 }),
       provider.generate('fine too', { maxTokens: 4 }),
     ];
     controller.abort();
@@ -378,7 +385,16 @@ describe('Concurrent Request Handling', () => {
     const codes = results.map((result) =>
       result.status === 'fulfilled' ? 'ok' : (result.reason as LlameroError).code,
     );
-    assert.deepEqual(codes, ['ok', 'invalid_request', 'cancelled', 'context_length_exceeded', 'ok']);
+    assert.deepEqual(codes, [
+      'ok',
+      'invalid_request',
+      'cancelled',
+      'context_length_exceeded',
+      'ok',
+      'rate_limit_exceeded',
+      'deadline_exceeded',
+      'ok',
+    ]);
     assert.equal(provider.getModelInfo().processCount, 0);
   });
 
