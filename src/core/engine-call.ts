@@ -71,7 +71,7 @@ export class EngineCall implements Dispatcher.DispatchHandler, WatchedExchange {
   }
 
   get phase(): CallPhase | null {
-    return this.#paused ? null : this.#phase;
+    return this.#paused || !this.request.route.needsSlot ? null : this.#phase;
   }
 
   /** Status of the engine's answer; 0 before it came. */

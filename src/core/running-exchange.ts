@@ -10,14 +10,15 @@ import type { ExchangeContext } from './exchange-context.ts';
 import { ExchangeReport } from './exchange-report.ts';
 import type { Exchange, PipelineRequest, ResponseSink } from './exchange.ts';
 import { lossOf } from './lost-connection.ts';
-import { askForProgress, limitTokens } from './openai/body-edit.ts';
-import { endsStream, withNotice } from './openai/budget-notice.ts';
+import { bodyForEngine } from './openai/body-edit.ts';
+import { withNoticeAtCap } from './openai/budget-notice.ts';
 import type { PromptProgress } from './openai/prompt-progress.ts';
 import { Resending } from './resending.ts';
 import type { BreakerPass } from './resilience/circuit-breaker.ts';
 import { deadlineExceeded, timeLeftMs } from './resilience/deadlines.ts';
 import type { QuarantinedRequest } from './resilience/quarantine.ts';
 import { TokenAccount } from './token-account.ts';
+import { Waiting, waitedInVain } from './waiting.ts';
 
 type Phase =
   | 'new'
@@ -47,6 +48,7 @@ export class RunningExchange implements Exchange, SlotWaiter, CallOwner, Quarant
   readonly #report: ExchangeReport;
   readonly #resending: Resending;
   readonly #account: TokenAccount;
+  readonly #waiting: Waiting;
   readonly #startedAt = performance.now();
   #phase: Phase = 'new';
   #holdsSlot = false;
@@ -54,12 +56,8 @@ export class RunningExchange implements Exchange, SlotWaiter, CallOwner, Quarant
   #entry: Entry | null = null;
   #call: EngineCall | null = null;
   #pass: BreakerPass | null = null;
-  /** Bounds all waiting ahead of a call. */
-  #waitTimer: NodeJS.Timeout | undefined;
   #totalTimer: NodeJS.Timeout | undefined;
   #resendTimer: NodeJS.Timeout | undefined;
-  /** Ends what is awaited: the limits, the counting of the prompt, the engine. */
-  #waiting: AbortController | null = null;
   /** Why it was cancelled, from that moment until it is settled. */
   #cancelReason: LlameroError | null = null;
 
@@ -72,6 +70,7 @@ export class RunningExchange implements Exchange, SlotWaiter, CallOwner, Quarant
     this.#report = new ExchangeReport(request, context.events);
     this.#resending = new Resending(context, request);
     this.#account = new TokenAccount(context.queue, this);
+    this.#waiting = new Waiting(context.timeouts.queue, () => this.cancel(waitedInVain(context, this)));
   }
 
   begin(): void {
@@ -143,7 +142,10 @@ export class RunningExchange implements Exchange, SlotWaiter, CallOwner, Quarant
       this.#sendHead('text/event-stream');
     }
     this.#account.generated(tokens);
-    return this.#sink.onData(this.#entry?.tokenCap == null ? events : this.#explainCap(events, this.#entry.tokenCap));
+    const cap = this.#entry?.tokenCap ?? null;
+    if (cap === null) return this.#sink.onData(events);
+    const generated = () => this.#call?.usage()?.completionTokens ?? 0;
+    return this.#sink.onData(withNoticeAtCap(events, this.#request.route.dialect, cap, generated));
   }
 
   onCallAnswer(body: Buffer): void {
@@ -171,7 +173,7 @@ export class RunningExchange implements Exchange, SlotWaiter, CallOwner, Quarant
   async #enter(): Promise<void> {
     this.#phase = 'entering';
     try {
-      const entry = await enter(this.#context, this.#request, () => this.#waitingSignal());
+      const entry = await enter(this.#context, this.#request, () => this.#waiting.signal());
       if (this.#isSettled()) {
         entry.grant?.refund();
         return;
@@ -198,39 +200,13 @@ export class RunningExchange implements Exchange, SlotWaiter, CallOwner, Quarant
       return;
     }
     this.#phase = 'queued';
-    this.#startWaiting();
+    this.#waiting.begin();
     this.#sink.onQueued?.(queue.positionOf(this));
   }
 
   #waitLimitMs(): number {
     const left = timeLeftMs(this.#request.timeoutMs, this.#startedAt, performance.now());
     return Math.min(this.#context.timeouts.queue, Math.floor(left ?? Infinity));
-  }
-
-  /** Ends what is awaited when the request ends; made only where something is, since it costs some 10 µs. */
-  #waitingSignal(): AbortSignal {
-    this.#startWaiting();
-    this.#waiting ??= new AbortController();
-    return this.#waiting.signal;
-  }
-
-  #startWaiting(): void {
-    this.#waitTimer ??= setTimeout(() => this.#giveUpWaiting(), this.#context.timeouts.queue);
-  }
-
-  #giveUpWaiting(): void {
-    const { engine, timeouts, queue } = this.#context;
-    const { state, cause } = engine.status();
-    const waited = `within ${timeouts.queue} ms`;
-    if (engine.current() !== null) {
-      const retryAfterMs = Math.ceil(queue.estimateWaitMs(queue.positionOf(this)) ?? 1000);
-      this.cancel(new LlameroError('queue_timeout', `No slot became free ${waited}.`, { retryAfterMs }));
-      return;
-    }
-    const because = cause === null ? '' : `: ${cause.message}`;
-    const details = { state, cause: cause?.name };
-    const message = `The engine was not ready ${waited}${because}`;
-    this.cancel(new LlameroError('engine_starting', message, { retryAfterMs: 1000, details }));
   }
 
   #toEngine(): void {
@@ -242,7 +218,7 @@ export class RunningExchange implements Exchange, SlotWaiter, CallOwner, Quarant
   async #awaitEngine(): Promise<void> {
     this.#phase = 'awaiting-engine';
     try {
-      const ready = await this.#context.engine.ready(this.#waitingSignal());
+      const ready = await this.#context.engine.ready(this.#waiting.signal());
       if (this.#phase === 'awaiting-engine') this.#send(ready);
     } catch (error) {
       this.#fail(toLlameroError(error));
@@ -258,14 +234,13 @@ export class RunningExchange implements Exchange, SlotWaiter, CallOwner, Quarant
       this.#fail(toLlameroError(error));
       return;
     }
-    clearTimeout(this.#waitTimer);
-    this.#waitTimer = undefined;
+    this.#waiting.end();
     this.#phase = 'sending';
     this.#report.sent();
     this.#resending.countSend();
     this.#call = new EngineCall(engine, this.#request, this);
     this.#context.calls.add(this.#call);
-    this.#call.send(this.#bodyForEngine());
+    this.#call.send(bodyForEngine(this.#request, this.#entry?.tokenCap ?? null));
   }
 
   /**
@@ -279,22 +254,13 @@ export class RunningExchange implements Exchange, SlotWaiter, CallOwner, Quarant
     this.#inQuarantine = true;
     if (this.#context.quarantine.enter(this)) return true;
     this.#phase = 'quarantined';
-    this.#startWaiting();
+    this.#waiting.begin();
     return false;
-  }
-
-  #bodyForEngine(): Buffer | null {
-    const { body, route, stream, work } = this.#request;
-    if (body === null) return null;
-    const cap = this.#entry?.tokenCap ?? null;
-    const capped = cap === null ? body : limitTokens(body, route, cap);
-    // Of several sequences the progress of one would come amid the tokens of another.
-    return stream && work.sequences === 1 && !work.wantsProgress ? askForProgress(capped, route) : capped;
   }
 
   /** The upstream broke, or was never there. */
   async #onLost(error: NodeJS.ErrnoException): Promise<void> {
-    const { engine, calls } = this.#context;
+    const { engine, calls, timeouts } = this.#context;
     const call = this.#call as EngineCall;
     const { generation } = call.engine;
     calls.remove(call);
@@ -304,7 +270,10 @@ export class RunningExchange implements Exchange, SlotWaiter, CallOwner, Quarant
       return;
     }
     if (loss === 'not-sent') engine.suspect(generation);
-    const explanation = await engine.explainLoss(generation);
+    const explanation =
+      error.code === 'UND_ERR_CONNECT_TIMEOUT'
+        ? deadlineExceeded('connect', timeouts.connect)
+        : await engine.explainLoss(generation);
     if (this.#isSettled()) return;
     if (loss === 'broken') this.#resending.lostEngine(generation, explanation);
     this.#sendAgainOrFail(explanation, error);
@@ -322,14 +291,6 @@ export class RunningExchange implements Exchange, SlotWaiter, CallOwner, Quarant
     this.#phase = 'resending';
     if (delayMs === 0) this.#toEngine();
     else this.#resendTimer = setTimeout(() => this.#toEngine(), delayMs);
-  }
-
-  #explainCap(events: Buffer, cap: number): Buffer {
-    const { dialect } = this.#request.route;
-    if (!endsStream(events, dialect)) return events;
-    const generated = this.#call?.usage()?.completionTokens ?? 0;
-    const message = `The answer ends here because the token limit of its client is used up (${cap} tokens were left).`;
-    return generated < cap ? events : withNotice(events, dialect, message);
   }
 
   #isSettled(): boolean {
@@ -365,10 +326,10 @@ export class RunningExchange implements Exchange, SlotWaiter, CallOwner, Quarant
     const isAtEngine = this.#phase === 'sending' || this.#phase === 'streaming';
     const isAwaiting = this.#phase === 'entering' || this.#phase === 'awaiting-engine';
     this.#phase = 'settled';
-    clearTimeout(this.#waitTimer);
     clearTimeout(this.#totalTimer);
     clearTimeout(this.#resendTimer);
-    if (isAwaiting) this.#waiting?.abort(error);
+    if (isAwaiting) this.#waiting.abort(error);
+    else this.#waiting.end();
     // The connection is closed, which is what makes llama-server free the slot.
     if (error !== null && isAtEngine) call?.abort(error);
     this.#endCall(error);

@@ -17,6 +17,8 @@ export interface AttachedEngineOptions {
   readonly url: string;
   /** Key that the server asks for (`--api-key`), if it does. */
   readonly apiKey?: string | undefined;
+  /** Limit for reaching it (`timeouts.connect`). Default 5000. */
+  readonly connectTimeoutMs?: number;
   readonly events: LlameroEmitter;
 }
 
@@ -161,7 +163,9 @@ export class AttachedEngine implements EngineEndpoint {
   }
 
   async #target(): Promise<ProbeTarget & { dispatcher: Pool }> {
-    this.#connections ??= openConnections(new URL(this.#options.url).origin);
+    this.#connections ??= openConnections(new URL(this.#options.url).origin, {
+      connectTimeoutMs: this.#options.connectTimeoutMs,
+    });
     return { dispatcher: await this.#connections, headers: this.#headers };
   }
 

@@ -138,7 +138,7 @@ export class EngineRun {
 function connectionsTo(address: EngineAddress): Promise<Pool> {
   return address.kind === 'unix'
     ? openConnections('http://localhost', { socketPath: address.socketPath })
-    : openConnections(`http://127.0.0.1:${address.port}`);
+    : openConnections(`http://127.0.0.1:${address.port}`, {});
 }
 
 async function freePort(): Promise<number> {

@@ -102,7 +102,12 @@ export class LlamaCppProvider {
     const { model, engineUrl } = this.config;
     const env = hooks.env ?? process.env;
     if (engineUrl !== null) {
-      this.#engine = new AttachedEngine({ url: engineUrl, apiKey: env['LLAMERO_ENGINE_API_KEY'], events: this.events });
+      this.#engine = new AttachedEngine({
+        url: engineUrl,
+        apiKey: env['LLAMERO_ENGINE_API_KEY'],
+        connectTimeoutMs: this.config.timeouts.connect,
+        events: this.events,
+      });
     } else if (model === null) {
       throw new LlameroError('invalid_options', 'model: expected a path, an https address or user/repo, came nothing', {
         param: 'model',

@@ -9,6 +9,17 @@ const LAST: Readonly<Record<string, RegExp>> = {
   responses: /"type":"response\.(completed|incomplete)"/,
 };
 
+/**
+ * Explains the end of an answer that a token limit has cut short.
+ * @param cap how many tokens were left.
+ * @param generated how many it has, asked for at the end of the stream only.
+ */
+export function withNoticeAtCap(run: Buffer, dialect: Dialect, cap: number, generated: () => number): Buffer {
+  if (!endsStream(run, dialect) || generated() < cap) return run;
+  const message = `The answer ends here because the token limit of its client is used up (${cap} tokens were left).`;
+  return withNotice(run, dialect, message);
+}
+
 /** Whether a run of events holds the end of its stream. */
 export function endsStream(run: Buffer, dialect: Dialect): boolean {
   const last = LAST[dialect];
