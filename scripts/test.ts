@@ -40,7 +40,7 @@ process.exitCode = total.failed > 0 || total.passed === 0 ? 1 : 0;
 
 /** Every test file, or those among the given files and folders. */
 function testFiles(paths: readonly string[]): string[] {
-  const wanted = (paths.length === 0 ? ['src'] : paths).flatMap((path) => {
+  const wanted = (paths.length === 0 ? ['src', 'bench'] : paths).flatMap((path) => {
     const full = resolve(path);
     const found = statSync(full, { throwIfNoEntry: false });
     if (found === undefined) throw new Error(`There is no ${path}.`);
