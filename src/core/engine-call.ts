@@ -94,7 +94,9 @@ export class EngineCall implements Dispatcher.DispatchHandler, WatchedExchange {
     const { route, query } = this.request;
     const { dispatcher } = this.engine;
     const headers = this.#headers(body);
-    dispatcher.dispatch({ path: route.path + query, method: route.method, headers, body }, this);
+    // llama-server closes the connection behind every stream, although it announces to keep it: what is sent on it then is lost.
+    const reset = this.request.stream;
+    dispatcher.dispatch({ path: route.path + query, method: route.method, headers, body, reset }, this);
   }
 
   resume(): void {

@@ -334,17 +334,19 @@ export class RunningExchange implements Exchange, SlotWaiter, CallOwner, Quarant
     if (error !== null && isAtEngine) call?.abort(error);
     this.#endCall(error);
     if (this.#inQuarantine) this.#context.quarantine.leave(this);
-    this.#account.settle(this.#entry?.grant ?? null, this.#resending.wasSent);
-    if (this.#request.route.needsSlot) this.#giveBackSlot(isAtEngine ? call : null);
+    const isCutOff = isAtEngine && call?.isOpen === true;
+    this.#account.settle(this.#entry?.grant ?? null, this.#resending.wasSent, isCutOff);
+    if (this.#request.route.needsSlot) this.#giveBackSlot(isCutOff ? call : null);
     this.#context.onSettled(this);
     return true;
   }
 
+  /** @param call the one that the engine may still be at work on. */
   #giveBackSlot(call: EngineCall | null): void {
     const { queue, reclaimer, engine } = this.#context;
     if (!this.#holdsSlot) queue.leave(this);
     // Cancelled, or given up, while the engine works on it: that goes on for a while.
-    else if (call?.isOpen === true && call.engine.generation === engine.current()?.generation) {
+    else if (call !== null && call.engine.generation === engine.current()?.generation) {
       reclaimer.hold(this, call.engine.generation, this.#request.stream);
     } else queue.release(this);
     this.#holdsSlot = false;

@@ -33,17 +33,30 @@ export class TokenAccount {
 
   /** The engine told what the whole answer cost; corrects what was counted. */
   usageIs({ promptTokens, cachedTokens, completionTokens }: TokenCounts): void {
-    this.promptIs(promptTokens, cachedTokens);
-    this.generated(completionTokens - this.#generatedTokens);
+    const { slots, promptTokens: guessed } = this.#waiter;
+    if (slots === 1 || completionTokens === 0) {
+      this.promptIs(promptTokens, cachedTokens);
+      this.generated(completionTokens - this.#generatedTokens);
+      return;
+    }
+    // Of several sequences llama-server tells the cost of one. A stream was counted as it came; of others the rest is taken
+    // to be as long.
+    this.promptIs(Math.max(promptTokens, guessed), cachedTokens);
+    if (this.#generatedTokens === 0) this.generated(completionTokens * slots);
   }
 
-  /** The end: an answer that broke off costs what was seen of it, and a request that was never sent costs nothing. */
-  settle(grant: RateGrant | null, wasSent: boolean): void {
+  /**
+   * The end: an answer that broke off costs what was seen of it, at least its prompt, and a request that was never sent
+   * costs nothing.
+   * @param cutOff it was ended from here while the engine worked on it.
+   */
+  settle(grant: RateGrant | null, wasSent: boolean, cutOff: boolean): void {
     if (!wasSent) {
       this.#queue.refund(this.#waiter);
       grant?.refund();
       return;
     }
-    grant?.settle((this.#promptTokens ?? 0) + this.#generatedTokens);
+    const promptTokens = this.#promptTokens ?? (cutOff ? this.#waiter.promptTokens : 0);
+    grant?.settle(promptTokens + this.#generatedTokens);
   }
 }

@@ -13,6 +13,7 @@ import {
   serve,
   type Served,
   StreamReader,
+  until,
 } from './served-engine.ts';
 
 const CHAT = '/v1/chat/completions';
@@ -210,6 +211,18 @@ describe('limits of a client', { timeout: 60_000 }, () => {
       assert.deepEqual(reasons, ['length', 'length', 'max_tokens']);
     });
 
+    it('are charged for all choices, of which the engine tells the cost of one', async () => {
+      for (const stream of [false, true]) {
+        const user = { 'x-user-id': `choices-${stream}` };
+        const request = { ...HELLO, max_tokens: 10, n: 3, stream };
+        const answer = await served.post(CHAT, request, user);
+        await answer.text();
+        const next = await served.post(CHAT, { ...HELLO, max_tokens: 1 }, user);
+        const used = LIMIT - Number(next.headers.get('x-ratelimit-remaining-tokens'));
+        assert.ok(used >= 50 && used < 90, `${used} tokens, ${stream ? 'streamed' : 'whole'}`);
+      }
+    });
+
     it('refuse for good a prompt that no waiting would help', async () => {
       const answer = await served.post(
         CHAT,
@@ -218,6 +231,22 @@ describe('limits of a client', { timeout: 60_000 }, () => {
       );
       assert.equal(answer.status, 413);
       assert.equal((await errorOf(answer)).code, 'request_too_large');
+    });
+
+    it('are charged for the prompt of an answer that nobody waited for', async () => {
+      const limit = 1000;
+      await using slowly = await serve({ model: await folder.model('slow'), rateLimit: { tokensPerMinute: limit } });
+      const user = { 'x-user-id': 'impatient' };
+      const controller = new AbortController();
+      const left = nextEvent(slowly, 'error');
+      const asking = slowly.post(CHAT, { messages: HELLO.messages, max_tokens: 900 }, user, controller.signal);
+      await until(async () => (await fetch(`${slowly.url}/livez`)).ok && slowly.provider.status().slotsInUse === 1);
+      controller.abort();
+      await assert.rejects(asking);
+      await left;
+      const next = await slowly.post(CHAT, { ...HELLO, max_tokens: 1 }, user);
+      const remaining = Number(next.headers.get('x-ratelimit-remaining-tokens'));
+      assert.ok(remaining < limit - 15, `${remaining} tokens`);
     });
   });
 

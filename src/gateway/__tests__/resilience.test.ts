@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 import type { ConfigInput } from '../../core/config.ts';
 import {
+  type FakeLlamaServer,
   type FakeLlamaServerBehaviour,
   startFakeLlamaServer,
   writeFakeLlamaServerCommand,
@@ -172,7 +173,7 @@ describe('resilience', { timeout: 90_000 }, () => {
       assert.equal(open.status, 503);
       assert.equal(open.headers.get('retry-after'), '1');
       assert.equal((await errorOf(open)).code, 'circuit_open');
-      assert.equal(served.double.counters().started, 5);
+      assert.equal(await requestsAt(served.double, 5), 5);
       assert.equal((await served.post('/tokenize', { content: 'hello' })).status, 200, 'what needs no slot passes');
       await halfOpen();
       assert.equal(await askAndRead(), 'engine_error');
@@ -225,7 +226,7 @@ describe('resilience', { timeout: 90_000 }, () => {
           [2, '503'],
         ],
       );
-      assert.equal(served.double.counters().started, 3);
+      assert.equal(await requestsAt(served.double, 3), 3);
     });
 
     it('comes no oftener than configured, and not before the engine allows it', async () => {
@@ -247,12 +248,21 @@ describe('resilience', { timeout: 90_000 }, () => {
       const refusing = { faults: { refuse: { status: 400 } } };
       await using wrong = await serveAttached(refusing, { retry: { ...retry, retryableErrors: ['400', '503'] } });
       assert.equal((await wrong.post(CHAT, HELLO)).status, 400);
-      assert.equal(wrong.double.counters().started, 1);
+      assert.equal(await requestsAt(wrong.double, 1), 1);
       const breaking = { faults: { after: { tokens: 2, fault: 'destroy' } } } as const;
       await using broken = await serveAttached(breaking, { retry });
       const stream = await (await broken.post(CHAT, { ...HELLO, stream: true })).text();
       assert.match(stream, /"content":"[^]*"code":"stream_interrupted"\}\}\n\n$/);
-      assert.equal(broken.double.counters().started, 1);
+      assert.equal(await requestsAt(broken.double, 1), 1);
+    });
+
+    it('is not needed behind a stream, where llama-server closes the connection', async () => {
+      await using served = await serve({ model: tiny });
+      const retries = record(served, 'retry');
+      for (let count = 0; count < 60; count += 1) {
+        for (const stream of [true, false]) assert.equal(await statusOf(served.post(CHAT, { ...HELLO, stream })), 200);
+      }
+      assert.deepEqual(retries, []);
     });
 
     it('is given up at once when its caller leaves', async () => {
@@ -363,6 +373,19 @@ async function serveAttached(behaviour: FakeLlamaServerBehaviour, config: Config
   const double = await startFakeLlamaServer(behaviour);
   const served = await serve({ ...config, engineUrl: double.url });
   return { ...served, double, [Symbol.asyncDispose]: () => disposeAll(served, double) };
+}
+
+/** Status of an answer that has been read to its end. */
+async function statusOf(asking: Promise<Response>): Promise<number> {
+  const answer = await asking;
+  await answer.text();
+  return answer.status;
+}
+
+/** How many requests a double has taken on, once it is as many as that: what it has seen is written down a moment later. */
+async function requestsAt(double: FakeLlamaServer, least: number): Promise<number> {
+  const { started } = await double.waitForCounters((counters) => counters.started >= least);
+  return started;
 }
 
 async function disposeAll(served: Served, double: AsyncDisposable): Promise<void> {
