@@ -1,5 +1,6 @@
-import { checkAftermath, checkEnd } from './aftermath.ts';
+import { checkAftermath, checkEachEndedOnce } from './aftermath.ts';
 import { playClient, type Scene } from './clients.ts';
+import { checkEnd } from './end.ts';
 import { tormentEngine } from './faults.ts';
 import { Ledger } from './ledger.ts';
 import { learnReferences } from './references.ts';
@@ -48,6 +49,7 @@ export async function runChaos(options: ChaosOptions): Promise<Ledger> {
     await checkAftermath(scene, quietRounds);
     await rememberEngine(serve, enginePids);
     await checkEnd(scene, enginePids);
+    checkEachEndedOnce(scene);
   } catch (error) {
     ledger.violation(`the run broke off: ${error instanceof Error ? error.stack : String(error)}`);
     await serve.stop();

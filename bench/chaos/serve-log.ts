@@ -61,6 +61,13 @@ export class ServeLog {
     lines.on('close', () => reject(new Error(`llamero serve ended:\n${this.tail.join('\n')}`)));
   }
 
+  /** The latest engine. @throws Error when the log has not told where it listens. */
+  present(): LoggedEngine & { readonly socketPath: string } {
+    const engine = this.engines.at(-1);
+    if (engine?.socketPath == null) throw new Error('the log does not tell where the engine listens');
+    return { ...engine, socketPath: engine.socketPath };
+  }
+
   /** Resolves when an engine later than that generation is ready; null when `limitMs` passed before. */
   async readyAfter(generation: number, limitMs: number): Promise<LoggedEngine | null> {
     const isReady = (engine: LoggedEngine) => engine.generation > generation && engine.readyAt !== null;

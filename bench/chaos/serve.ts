@@ -139,7 +139,7 @@ function configuration(command: string, model: string, apiKeyFile: string): Reco
     cleanup: { interval: 5000, maxAge: 10_000 },
     retry: { retryDelay: 100 },
     circuitBreaker: { failureThreshold: 5, resetTimeout: 1000 },
-    gateway: { port: 'auto', apiKeyFile, bodyLimit: BODY_LIMIT_BYTES, drainTimeout: 5000 },
+    gateway: { port: 'auto', apiKeyFile, bodyLimit: BODY_LIMIT_BYTES, drainTimeout: 2000 },
     log: { level: 'debug', format: 'json' },
   };
 }
