@@ -18,7 +18,7 @@ const HELLO = { messages: [{ role: 'user', content: 'hello' }], max_tokens: 4, t
 const LONG = { ...HELLO, max_tokens: 1900, stream: true };
 
 /** Admission, seen over HTTP in front of a real llama-server. */
-describe('admission', { timeout: 60_000 }, () => {
+describe('admission', { timeout: 120_000 }, () => {
   let folder: Awaited<ReturnType<typeof modelFolder>>;
   let tiny = '';
   let slow = '';

@@ -20,7 +20,7 @@ const CHAT = '/v1/chat/completions';
 const HELLO = { messages: [{ role: 'user', content: 'hello' }], max_tokens: 4, temperature: 0 };
 
 /** Limits of clients, seen over HTTP in front of a real llama-server. */
-describe('limits of a client', { timeout: 60_000 }, () => {
+describe('limits of a client', { timeout: 120_000 }, () => {
   let folder: Awaited<ReturnType<typeof modelFolder>>;
   let model = '';
   before(async () => {
