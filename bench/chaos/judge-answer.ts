@@ -1,6 +1,6 @@
 import { LIMITED_REQUESTS } from './callers.ts';
-import { errorProblem, judgeStream, parse, wholeText } from './judge-stream.ts';
-import type { PlannedRequest } from './plan.ts';
+import { errorProblem, judgeStream, parse, wholeTexts } from './judge-stream.ts';
+import { type PlannedRequest, PROMPTS } from './plan.ts';
 import { isChat, promptText } from './requests.ts';
 import type { Received } from './wire.ts';
 
@@ -95,16 +95,15 @@ function judgeWhole(planned: PlannedRequest, { body }: Received, { nonce, known,
   const answer = parse(body.toString());
   if (answer === null) problems.push('the answer is no JSON object');
   else if (kind === 'whole') {
-    const text = wholeText(dialect, answer);
-    problems.push(
-      ...(text === null ? ['the answer has not the shape of its dialect'] : textProblems(planned, text, known)),
-    );
+    const texts = wholeTexts(dialect, answer);
+    if (texts?.length !== planned.sequences) problems.push('the answer has not the shape of its dialect');
+    else problems.push(...texts.flatMap((text) => textProblems(planned, text, known)));
   } else problems.push(...smallProblems(planned, answer, nonce, known));
   return verdict(kind, null, problems);
 }
 
 function smallProblems(
-  { kind, prompt }: PlannedRequest,
+  { kind, prompt, sequences }: PlannedRequest,
   answer: Record<string, unknown>,
   nonce: string,
   known: References,
@@ -118,13 +117,19 @@ function smallProblems(
     case 'template':
       return String(answer['prompt']).includes(`(${nonce})`) ? [] : ['the template of other messages'];
     case 'embedding': {
-      const vector = (answer['data'] as { embedding: number[] }[])[0]?.embedding ?? [];
-      const likeness = known.embeddings.map((other) => cosine(vector, other));
-      return likeness.indexOf(Math.max(...likeness)) === prompt ? [] : [`another embedding: ${likeness.join()}`];
+      const data = answer['data'] as { embedding: number[] }[];
+      if (data.length !== sequences) return [`${data.length} embeddings of ${sequences} texts`];
+      return data.flatMap(({ embedding }, index) => vectorProblems(embedding, (prompt + index) % PROMPTS, known));
     }
     default:
       return Number(answer['input_tokens']) > 0 ? [] : ['no count of tokens'];
   }
+}
+
+/** The vector is that of its own text more than of any other. */
+function vectorProblems(vector: readonly number[], prompt: number, known: References): string[] {
+  const likeness = known.embeddings.map((other) => cosine(vector, other));
+  return likeness.indexOf(Math.max(...likeness)) === prompt ? [] : [`another embedding: ${likeness.join()}`];
 }
 
 /** Greedy decoding gives the same text every time, so that whatever is lost, doubled or somebody else's shows. */

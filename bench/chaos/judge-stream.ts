@@ -127,18 +127,18 @@ function textOf(dialect: PlannedDialect, event: Data): string {
   }
 }
 
-/** The text of a whole answer; null when it has not the shape of its dialect. */
-export function wholeText(dialect: PlannedDialect, answer: unknown): string | null {
+/** The texts of a whole answer, one for each choice; null when it has not the shape of its dialect. */
+export function wholeTexts(dialect: PlannedDialect, answer: unknown): readonly string[] | null {
   const data = record(answer);
-  const choice = first(data['choices']);
-  const value = {
-    chat: record(choice['message'])['content'],
-    completions: choice['text'],
-    messages: first(data['content'])['text'],
-    responses: first(first(data['output'])['content'])['text'],
-    completion: data['content'],
+  const choices = Array.isArray(data['choices']) ? data['choices'].map(record) : [];
+  const values = {
+    chat: choices.map((choice) => record(choice['message'])['content']),
+    completions: choices.map((choice) => choice['text']),
+    messages: [first(data['content'])['text']],
+    responses: [first(first(data['output'])['content'])['text']],
+    completion: [data['content']],
   }[dialect];
-  return typeof value === 'string' ? value : null;
+  return values.every((value) => typeof value === 'string') ? values : null;
 }
 
 /** A JSON object out of a text, or null. */

@@ -20,6 +20,8 @@ export interface PlannedRequest {
   readonly tokens: number;
   /** Probabilities with every token, which make an event large: what a reader that stalls has to be sent. */
   readonly probabilities: number;
+  /** Inputs of an embedding, or choices of a whole answer: each takes a slot. */
+  readonly sequences: number;
   readonly headers: Readonly<Record<string, string>>;
   /** When the client goes away; null: it takes its answer. */
   readonly leave: { readonly afterMs: number } | { readonly afterEvents: number } | null;
@@ -59,12 +61,13 @@ const CLIENT_STRIDE = 7919;
 type Random = () => number;
 type Draw = (random: Random, caller: CallerName) => readonly PlannedRequest[];
 
-const PLAIN = { probabilities: 0, headers: {}, leave: null, stall: null } as const;
+const PLAIN = { probabilities: 0, sequences: 1, headers: {}, leave: null, stall: null } as const;
 
 const HABITS: readonly { readonly weight: number; readonly draw: Draw }[] = [
   { weight: 20, draw: (random, caller) => [generation(random, caller, 'stream')] },
   { weight: 12, draw: (random, caller) => [generation(random, caller, 'whole')] },
   { weight: 8, draw: (random, caller) => [small(random, caller)] },
+  { weight: 5, draw: (random, caller) => [manifold(random, caller)] },
   { weight: 6, draw: (random, caller) => [leaving(random, caller, { afterMs: between(random, 0, 30) })] },
   { weight: 8, draw: (random, caller) => [leaving(random, caller, { afterMs: between(random, 30, 1200) })] },
   { weight: 8, draw: (random, caller) => [leaving(random, caller, { afterEvents: between(random, 1, 80) })] },
@@ -127,6 +130,18 @@ function generation(random: Random, caller: CallerName, kind: 'stream' | 'whole'
 function small(random: Random, caller: CallerName): PlannedRequest {
   const kind = pick(random, ['embedding', 'tokenize', 'template', 'count'] as const);
   return { ...generation(random, caller, 'whole'), kind };
+}
+
+/** Takes several slots at once, and now and then does not wait for the answer. */
+function manifold(random: Random, caller: CallerName): PlannedRequest {
+  return {
+    ...generation(random, caller, 'whole'),
+    kind: random() < 0.5 ? 'embedding' : 'whole',
+    dialect: 'chat',
+    sequences: between(random, 2, 4),
+    tokens: pick(random, [8, 20, 60]),
+    leave: random() < 0.3 ? { afterMs: between(random, 5, 400) } : null,
+  };
 }
 
 function leaving(random: Random, caller: CallerName, leave: NonNullable<PlannedRequest['leave']>): PlannedRequest {

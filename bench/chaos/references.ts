@@ -1,5 +1,5 @@
 import type { References } from './judge-answer.ts';
-import { parse, wholeText } from './judge-stream.ts';
+import { parse, wholeTexts } from './judge-stream.ts';
 import { LONGEST_ANSWER, type PlannedDialect, type PlannedRequest, PROMPTS } from './plan.ts';
 import { writeRequest } from './requests.ts';
 import type { Serve } from './serve.ts';
@@ -20,13 +20,13 @@ export async function learnReferences(serve: Serve): Promise<References> {
 
 /** A request of the run itself. */
 export function ownRequest(part: Pick<PlannedRequest, 'kind' | 'dialect' | 'prompt' | 'tokens'>): PlannedRequest {
-  return { ...part, caller: 'plain', probabilities: 0, headers: {}, leave: null, stall: null };
+  return { ...part, caller: 'plain', probabilities: 0, sequences: 1, headers: {}, leave: null, stall: null };
 }
 
 async function textOf(serve: Serve, dialect: PlannedDialect, prompt: number): Promise<string> {
   const planned = ownRequest({ kind: 'whole', dialect, prompt, tokens: LONGEST_ANSWER });
-  const text = wholeText(dialect, await ask(serve, planned));
-  if (text === null) throw new Error('the model does not answer');
+  const text = wholeTexts(dialect, await ask(serve, planned))?.[0];
+  if (text === undefined) throw new Error('the model does not answer');
   return text.replace(/\uFFFD+$/, '');
 }
 

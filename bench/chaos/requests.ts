@@ -28,12 +28,16 @@ export function isChat(dialect: PlannedDialect): boolean {
 
 /** Writes the body. The nonce makes every body one of its own: an equal one would be refused after two crashes. */
 export function writeRequest(planned: PlannedRequest, nonce: string): WrittenRequest {
-  const { kind, dialect, prompt } = planned;
+  const { kind, dialect, prompt, sequences } = planned;
   const text = promptText(prompt);
   const messages = [{ role: 'user', content: `${text} (${nonce})` }];
   switch (kind) {
     case 'embedding':
-      return written('/v1/embeddings', { input: text, user: nonce });
+      // One prompt after the other, so that vectors that change their places show.
+      return written('/v1/embeddings', {
+        input: Array.from({ length: sequences }, (_, index) => promptText(prompt + index)),
+        user: nonce,
+      });
     case 'tokenize':
       return written('/tokenize', { content: `${text} (${nonce})`, with_pieces: true });
     case 'template':
@@ -45,12 +49,14 @@ export function writeRequest(planned: PlannedRequest, nonce: string): WrittenReq
   }
 }
 
-function generationBody({ kind, dialect, tokens, probabilities }: PlannedRequest, text: string, nonce: string) {
+function generationBody(planned: PlannedRequest, text: string, nonce: string) {
+  const { kind, dialect, tokens, probabilities, sequences } = planned;
   const common = {
     user: nonce,
     temperature: 0,
     ignore_eos: true,
     ...(kind === 'whole' ? {} : { stream: true }),
+    ...(sequences === 1 ? {} : { n: sequences }),
     ...(probabilities === 0 ? {} : { n_probs: probabilities }),
   };
   switch (dialect) {

@@ -63,6 +63,10 @@ export class Serve {
       stdio: ['ignore', 'ignore', 'pipe'],
     });
     if (child.stderr === null) throw new Error('stderr is piped');
+    // Should the run itself break, llamero must not be left behind.
+    const endChild = () => child.kill('SIGTERM');
+    process.once('exit', endChild);
+    child.once('exit', () => process.off('exit', endChild));
     const log = new ServeLog(child.stderr);
     try {
       return new Serve(child, folder, log, Number(new URL(await log.url).port), keys);
