@@ -4,6 +4,7 @@ const OPEN_BRACE = 0x7b;
 const CLOSE_BRACE = 0x7d;
 const OPEN_BRACKET = 0x5b;
 const CLOSE_BRACKET = 0x5d;
+const COMMA = 0x2c;
 const BLANK = 0x20;
 /** Strings longer than this are searched natively for their end; a call costs more than a few bytes looked at here. */
 const NATIVE_SEARCH_AFTER = 48;
@@ -35,6 +36,26 @@ export function isWholeJson(json: Buffer, start = 0, end = json.length): boolean
   return false;
 }
 
+/** Index after the value that starts at `start`, of whole JSON without blanks, as llama-server writes it. */
+export function endOfValue(json: Buffer, start: number, end: number): number {
+  let depth = 0;
+  for (let at = start; at < end; at += 1) {
+    const byte = json[at];
+    if (byte === QUOTE) {
+      at = endOfString(json, at + 1);
+      if (depth === 0) return Math.min(at + 1, end);
+    } else if (byte === OPEN_BRACE || byte === OPEN_BRACKET) {
+      depth += 1;
+    } else if (byte === CLOSE_BRACE || byte === CLOSE_BRACKET) {
+      // At depth 0 it belongs to what is around a number or a word.
+      if (depth === 0) return at;
+      depth -= 1;
+      if (depth === 0) return at + 1;
+    } else if (byte === COMMA && depth === 0) return at;
+  }
+  return end;
+}
+
 /**
  * Whether JSON text nests objects and arrays deeper than `limit`. Reads bytes only, never recurses, and needs no valid
  * JSON: text that is not valid is left for the parser to refuse.
@@ -56,7 +77,7 @@ export function isNestedDeeperThan(json: Buffer, limit: number): boolean {
 }
 
 /** Index of the quote that ends the string whose content starts at `start`; the end of the text if there is none. */
-function endOfString(json: Buffer, start: number): number {
+export function endOfString(json: Buffer, start: number): number {
   const near = Math.min(json.length, start + NATIVE_SEARCH_AFTER);
   let at = start;
   while (at < near) {

@@ -3,6 +3,7 @@ const CARRIAGE_RETURN = 0x0d;
 const SPACE = 0x20;
 const DATA_LENGTH = 5;
 const DONE = Buffer.from('[DONE]');
+const NOTHING = Buffer.alloc(0);
 
 /**
  * Goes from event to event through a run of whole server-sent events, as the framer lets it out: a cursor, so that the path
@@ -20,7 +21,7 @@ export class EventWalk {
   /** Its data: what stands behind `data: `, without the line end. An event has one such line; of several the last counts. */
   dataStart = 0;
   dataEnd = 0;
-  #run: Buffer = Buffer.alloc(0);
+  #run: Buffer = NOTHING;
 
   /** Whether the event has data at all; comments have none. */
   get hasData(): boolean {
@@ -41,7 +42,11 @@ export class EventWalk {
   /** Goes to the next event. @returns false when there is none left. */
   next(): boolean {
     const run = this.#run;
-    if (this.end >= run.length) return false;
+    if (this.end >= run.length) {
+      // A walk lives as long as its stream; the run need not.
+      this.#run = NOTHING;
+      return false;
+    }
     this.start = this.end;
     this.dataStart = 0;
     this.dataEnd = 0;

@@ -1,0 +1,184 @@
+import { endOfString, endOfValue } from '../json-scan.ts';
+import type { Dialect } from '../routes.ts';
+
+const QUOTE = 0x22;
+const COLON = 0x3a;
+const BACKSLASH = 0x5c;
+const OPEN_BRACE = 0x7b;
+const CLOSE_BRACE = 0x7d;
+const OPEN_BRACKET = 0x5b;
+const CLOSE_BRACKET = 0x5d;
+const ZERO = 0x30;
+const NINE = 0x39;
+const LETTER_T = 0x74;
+
+/** FNV-1a: http://www.isthe.com/chongo/tech/comp/fnv/ */
+const FNV_START = 0x811c9dc5 | 0;
+const FNV_PRIME = 0x01000193;
+/** The second sum runs independently, so that 64 bits decide. */
+const OTHER_START = 0x2545f491;
+const OTHER_PRIME = 0x85ebca6b | 0;
+
+type Meaning = 'aside' | 'id' | 'reference' | 'index' | 'finish' | 'type' | 'progress';
+
+/**
+ * What the members of an event mean for its fingerprint. Aside is left what differs between two generations of the same
+ * answer: times, ids, what the cache held; and the probabilities, whose last digits depend on how a prompt was batched.
+ */
+const MEANINGS: readonly (readonly [Meaning, readonly string[]])[] = [
+  ['id', ['id', 'call_id']],
+  ['reference', ['item_id']],
+  ['aside', ['id_slot', 'created', 'created_at', 'completed_at', 'timings', 'usage', 'tokens_cached', 'model']],
+  [
+    'aside',
+    ['system_fingerprint', 'generation_settings', 'prompt', '__verbose', 'logprobs', 'completion_probabilities'],
+  ],
+  ['progress', ['prompt_progress']],
+  ['index', ['index']],
+  ['finish', ['finish_reason', 'stop_reason', 'stop']],
+  ['type', ['type']],
+];
+const KEYS_BY_LENGTH = keysByLength();
+const LAST_TYPES = ['response.completed', 'response.incomplete', 'response.failed'].map((type) => Buffer.from(type));
+
+interface Key {
+  readonly name: Buffer;
+  readonly meaning: Meaning;
+}
+
+/** Whoever collects the ids of a stream where they are given; `item_id` only refers to one. */
+export interface IdCollector {
+  /** The id is the string between these two indices. */
+  add(json: Buffer, start: number, end: number): void;
+}
+
+/**
+ * Reads one event so that the same event of another generation of the same answer reads the same: one pass over its bytes,
+ * nothing is parsed or kept. Used again for each event; the members tell of the last one.
+ * The members of each dialect's events: llama.cpp `tools/server/server-task.cpp`, the `to_json` of partial and final results.
+ */
+export class EventFingerprint {
+  first = 0;
+  second = 0;
+  /** Index of the choice that it belongs to; -1 when it names none. */
+  choice = -1;
+  /** Whether it finishes its choice: nothing generated follows. */
+  finishes = false;
+  /** Whether it tells how far the prompt was read, which happens as often as it takes. */
+  isProgress = false;
+  /** How deep in the JSON the index of a choice is; elsewhere `index` numbers other things. */
+  readonly #choiceDepth: number;
+  readonly #hasChoices: boolean;
+
+  constructor(dialect: Dialect) {
+    this.#hasChoices = dialect === 'chat' || dialect === 'completions';
+    // {"choices":[{"index":0}]} and {"index":0}
+    this.#choiceDepth = this.#hasChoices ? 3 : dialect === 'completion' ? 1 : -1;
+  }
+
+  /**
+   * @param ids gets the ids of it; null: they are known.
+   * @param toTheEnd also reads what follows the choices, where there are any: the id, and whether it is progress.
+   */
+  read(json: Buffer, start: number, end: number, ids: IdCollector | null, toTheEnd: boolean): void {
+    this.choice = -1;
+    this.finishes = false;
+    this.isProgress = false;
+    const stopsEarly = this.#hasChoices && !toTheEnd;
+    let first = FNV_START;
+    let second = OTHER_START;
+    let depth = 0;
+    for (let at = start; at < end; at += 1) {
+      let byte = json[at] as number;
+      first = Math.imul(first ^ byte, FNV_PRIME);
+      second = (Math.imul(second, OTHER_PRIME) + byte) | 0;
+      if (byte === OPEN_BRACE || byte === OPEN_BRACKET) depth += 1;
+      else if (byte === CLOSE_BRACE) depth -= 1;
+      else if (byte === CLOSE_BRACKET) {
+        depth -= 1;
+        // Behind the choices stand times, ids and constants.
+        if (depth === 1 && stopsEarly) break;
+      } else if (byte === QUOTE) {
+        const open = at + 1;
+        for (at = open; at < end; at += 1) {
+          byte = json[at] as number;
+          first = Math.imul(first ^ byte, FNV_PRIME);
+          second = (Math.imul(second, OTHER_PRIME) + byte) | 0;
+          if (byte === QUOTE) break;
+          // What is escaped is counted too, with the next byte; only its quote must not end the string.
+          if (byte === BACKSLASH) {
+            at += 1;
+            byte = json[at] as number;
+            first = Math.imul(first ^ byte, FNV_PRIME);
+            second = (Math.imul(second, OTHER_PRIME) + byte) | 0;
+          }
+        }
+        if (json[at + 1] === COLON) at = this.#member(json, open, at, end, depth, ids);
+      }
+    }
+    this.first = first;
+    this.second = second;
+  }
+
+  /** @returns the index of the last byte that does not count: the colon, or the end of a value that is left aside. */
+  #member(json: Buffer, open: number, close: number, end: number, depth: number, ids: IdCollector | null): number {
+    const value = close + 2;
+    const meaning = meaningOf(json, open, close);
+    switch (meaning) {
+      case 'id':
+      case 'reference': {
+        // Token ids are numbers, and count.
+        if (json[value] !== QUOTE) break;
+        const valueEnd = endOfString(json, value + 1);
+        if (meaning === 'id') ids?.add(json, value + 1, valueEnd);
+        return valueEnd;
+      }
+      case 'progress':
+        this.isProgress = true;
+        return endOfValue(json, value, end) - 1;
+      case 'aside':
+        return endOfValue(json, value, end) - 1;
+      case 'index':
+        if (depth === this.#choiceDepth) this.choice = numberAt(json, value);
+        break;
+      case 'finish':
+        if (json[value] === QUOTE || json[value] === LETTER_T) this.finishes = true;
+        break;
+      case 'type':
+        if (LAST_TYPES.some((type) => isAt(json, type, value + 1))) this.finishes = true;
+        break;
+      default:
+    }
+    return close + 1;
+  }
+}
+
+function meaningOf(json: Buffer, start: number, end: number): Meaning | null {
+  const keys = KEYS_BY_LENGTH[end - start];
+  if (keys === undefined) return null;
+  for (const { name, meaning } of keys) if (isAt(json, name, start)) return meaning;
+  return null;
+}
+
+function isAt(json: Buffer, text: Buffer, start: number): boolean {
+  for (let index = 0; index < text.length; index += 1) if (json[start + index] !== text[index]) return false;
+  return true;
+}
+
+function numberAt(json: Buffer, start: number): number {
+  let value = 0;
+  for (let at = start; ; at += 1) {
+    const digit = json[at] ?? 0;
+    if (digit < ZERO || digit > NINE) return value;
+    value = value * 10 + digit - ZERO;
+  }
+}
+
+function keysByLength(): (readonly Key[] | undefined)[] {
+  const keys = MEANINGS.flatMap(([meaning, names]) => names.map((name) => ({ name: Buffer.from(name), meaning })));
+  const longest = Math.max(...keys.map(({ name }) => name.length));
+  return Array.from({ length: longest + 1 }, (_, length) => {
+    const ofLength = keys.filter(({ name }) => name.length === length);
+    return ofLength.length === 0 ? undefined : ofLength;
+  });
+}
