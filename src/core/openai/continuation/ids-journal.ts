@@ -1,0 +1,170 @@
+import type { StreamJournal } from './continuation.ts';
+import { EventWalk } from './event-walk.ts';
+import { GrowingBytes, GrowingInts } from './growing-array.ts';
+import { endOfDigits, endOfString, numberOf, parsedData, standsAt } from './json-bytes.ts';
+
+/** How `/completion` writes the event of a token (`server_task_result_cmpl_partial` in llama.cpp `tools/server/server-task.cpp`). */
+const CONTENT = Buffer.from('{"index":0,"content":"');
+const TOKENS = Buffer.from('","tokens":[');
+const PREDICTED = Buffer.from('],"stop":false,"id_slot":-1,"tokens_predicted":');
+const EVALUATED = Buffer.from(',"tokens_evaluated":');
+const BACKSLASH = 0x5c;
+const LETTER_N = 0x6e;
+const LETTER_U = 0x75;
+const LEAST_MULTIBYTE = 0x80;
+const LEAST_LEADING = 0xc0;
+const LEAST_LEADING_OF_FOUR = 0xf0;
+/** In place of the id of a token that had no event. */
+const UNKNOWN = -1;
+
+/**
+ * The token ids of a stream of `/completion`, four bytes each.
+ *
+ * Two things of llama-server matter (`process_token` in `tools/server/server-context.cpp`). A token whose text may be the
+ * beginning of a stop string has an event without text, and the text comes with a later one: what was not shown is not built
+ * upon, but generated again. A token that ends within a character has no event at all, so that its id is unknown: there
+ * the text stands in for the ids.
+ */
+export class IdsJournal implements StreamJournal {
+  events = 0;
+  finished = false;
+  /** Length of the original prompt as the engine counted it; null before the first token. */
+  promptTokens: number | null = null;
+  /** Tokens up to the last one whose text the client has. */
+  shownTokens = 0;
+  /** Length of that text in UTF-16 code units. */
+  textLength = 0;
+  /** Whether a line break is in it. */
+  hasNewLine = false;
+  /** Whether it can be continued: nothing in it was strange. */
+  isWhole = true;
+  readonly #walk = new EventWalk();
+  readonly #ids = new GrowingInts();
+  /** Of each stretch whose ids are not all known: its first token, the one after its last, the end of its text below. */
+  readonly #gaps = new GrowingInts();
+  readonly #gapTexts = new GrowingBytes();
+  /** Whether an id behind the shown ones is unknown. */
+  #isMissing = false;
+
+  /** Whether all ids are known, so that a continuation is exact. */
+  get isExact(): boolean {
+    return this.#gaps.length === 0;
+  }
+
+  /** Tokens that had an event behind the last one whose text was shown. */
+  get hiddenIds(): Int32Array {
+    return this.#ids.view(this.shownTokens);
+  }
+
+  note(run: Buffer): void {
+    const walk = this.#walk;
+    for (walk.begin(run); walk.next();) {
+      if (!walk.hasData || walk.isDone) continue;
+      this.events += 1;
+      if (!this.#scan(run, walk.dataStart, walk.dataEnd)) this.#parse(run, walk.dataStart, walk.dataEnd);
+    }
+  }
+
+  /** The shown tokens as members of a JSON array: ids, and strings for what has no ids. */
+  asPrompt(): string {
+    const parts: string[] = [];
+    let from = 0;
+    let textStart = 0;
+    for (let gap = 0; gap < this.#gaps.length; gap += 3) {
+      const textEnd = this.#gaps.at(gap + 2);
+      if (this.#gaps.at(gap) > from) parts.push(this.#ids.view(from, this.#gaps.at(gap)).join(','));
+      parts.push(`"${this.#gapTexts.view(textStart, textEnd).toString()}"`);
+      from = this.#gaps.at(gap + 1);
+      textStart = textEnd;
+    }
+    if (this.shownTokens > from) parts.push(this.#ids.view(from, this.shownTokens).join(','));
+    return parts.join(',');
+  }
+
+  /** Reads the event of a token where it is written as today's llama-server writes it. */
+  #scan(run: Buffer, start: number, end: number): boolean {
+    if (!standsAt(run, start, CONTENT)) return false;
+    const textStart = start + CONTENT.length;
+    const textEnd = endOfString(run, textStart, end);
+    if (!standsAt(run, textEnd, TOKENS)) return false;
+    const idStart = textEnd + TOKENS.length;
+    const idEnd = endOfDigits(run, idStart);
+    if (idEnd === idStart || !standsAt(run, idEnd, PREDICTED)) return false;
+    const countStart = idEnd + PREDICTED.length;
+    const countEnd = endOfDigits(run, countStart);
+    if (!standsAt(run, countEnd, EVALUATED)) return false;
+    if (this.promptTokens === null) {
+      const promptStart = countEnd + EVALUATED.length;
+      this.promptTokens = numberOf(run, promptStart, endOfDigits(run, promptStart));
+    }
+    this.#take(numberOf(run, idStart, idEnd), numberOf(run, countStart, countEnd), run, textStart, textEnd);
+    return true;
+  }
+
+  #parse(run: Buffer, start: number, end: number): void {
+    const event = parsedData(run, start, end);
+    if (event === null || (event['index'] ?? 0) !== 0) {
+      this.isWhole = false;
+      return;
+    }
+    if (event['stop'] === true) {
+      this.finished = true;
+      return;
+    }
+    const { tokens, content, tokens_predicted: position, tokens_evaluated: promptTokens } = event;
+    // A notice of llamero's own has no tokens.
+    if (!Array.isArray(tokens)) return;
+    const id: unknown = tokens[0];
+    if (tokens.length !== 1 || typeof id !== 'number' || typeof content !== 'string' || typeof position !== 'number') {
+      this.isWhole = false;
+      return;
+    }
+    if (typeof promptTokens === 'number') this.promptTokens ??= promptTokens;
+    const text = Buffer.from(JSON.stringify(content));
+    this.#take(id, position, text, 1, text.length - 1);
+  }
+
+  /** @param position how many tokens there are with this one. */
+  #take(id: number, position: number, bytes: Buffer, textStart: number, textEnd: number): void {
+    // The progress of the prompt has an id that means nothing.
+    if (position <= 0) return;
+    if (position <= this.#ids.length) this.#goBack(position - 1);
+    while (this.#ids.length < position - 1) {
+      this.#ids.push(UNKNOWN);
+      this.#isMissing = true;
+    }
+    this.#ids.push(id);
+    if (textStart === textEnd) return;
+    if (this.#isMissing) {
+      this.#gapTexts.append(bytes, textStart, textEnd);
+      this.#gaps.push(this.shownTokens);
+      this.#gaps.push(position);
+      this.#gaps.push(this.#gapTexts.length);
+      this.#isMissing = false;
+    }
+    this.shownTokens = position;
+    this.#measure(bytes, textStart, textEnd);
+  }
+
+  /** A continuation chose other tokens where nothing had been shown of the first ones. */
+  #goBack(length: number): void {
+    if (length < this.shownTokens) this.isWhole = false;
+    this.#ids.truncate(length);
+    this.#isMissing = this.hiddenIds.includes(UNKNOWN);
+  }
+
+  /** Counts the code units that a piece of a JSON string stands for. */
+  #measure(bytes: Buffer, start: number, end: number): void {
+    let units = 0;
+    for (let at = start; at < end; at += 1) {
+      const byte = bytes[at] ?? 0;
+      if (byte === BACKSLASH) {
+        at += 1;
+        if (bytes[at] === LETTER_N) this.hasNewLine = true;
+        else if (bytes[at] === LETTER_U) at += 4;
+        units += 1;
+      } else if (byte < LEAST_MULTIBYTE || byte >= LEAST_LEADING) units += byte >= LEAST_LEADING_OF_FOUR ? 2 : 1;
+    }
+    this.textLength += units;
+  }
+}

@@ -1,0 +1,153 @@
+import type { StreamJournal } from './continuation.ts';
+import { EventWalk } from './event-walk.ts';
+import { GrowingBytes } from './growing-array.ts';
+import { endOfString, isRecord, parsedData, standsAt } from './json-bytes.ts';
+
+/** The dialects that can be continued behind their text. */
+export type TextDialect = 'chat' | 'completions';
+
+/** How llama-server writes a piece of text (`to_json_oaicompat` and `to_json_oaicompat_chat` in `tools/server/server-task.cpp`). */
+const DELTA = Buffer.from('{"choices":[{"finish_reason":null,"index":0,"delta":{"');
+const CONTENT = Buffer.from('content":"');
+const REASONING = Buffer.from('reasoning_content":"');
+const END_OF_DELTA = Buffer.from('"}}],');
+const TEXT = Buffer.from('{"choices":[{"text":"');
+const END_OF_TEXT = Buffer.from('","index":0,"logprobs":null,"finish_reason":null}],');
+
+/** What names a stream in each of its chunks. */
+export interface StreamHead {
+  readonly id: string | null;
+  readonly created: number | null;
+  readonly model: string | null;
+  readonly fingerprint: string | null;
+}
+
+/**
+ * The text that a stream of `/v1/completions` or `/v1/chat/completions` has shown, as the bytes of its JSON strings: it is
+ * put into the next request as it is, so it is never decoded. llama-server shows neither half characters nor what may be
+ * the beginning of a stop string (`process_token` in `tools/server/server-context.cpp`), so it never ends within one.
+ */
+export class TextJournal implements StreamJournal {
+  events = 0;
+  finished = false;
+  /** Whether the closing `[DONE]` was seen. */
+  ended = false;
+  /** Whether a chunk with usage was seen. */
+  hasUsage = false;
+  /** Whether it can be continued: it has text and nothing else. */
+  isPlain = true;
+  /** Events up to the last one that showed text: as many tokens, or a few less where characters and tags have several. */
+  shownTokens = 0;
+  head: StreamHead | null = null;
+  readonly text = new GrowingBytes();
+  readonly reasoning = new GrowingBytes();
+  readonly #dialect: TextDialect;
+  readonly #walk = new EventWalk();
+  /** Tokens with those whose text is held back. */
+  #tokens = 0;
+
+  constructor(dialect: TextDialect) {
+    this.#dialect = dialect;
+  }
+
+  /** Whether the client has seen any text. */
+  get isEmpty(): boolean {
+    return this.text.length === 0 && this.reasoning.length === 0;
+  }
+
+  note(run: Buffer): void {
+    const walk = this.#walk;
+    for (walk.begin(run); walk.next();) {
+      if (!walk.hasData) continue;
+      if (walk.isDone) {
+        this.ended = true;
+        continue;
+      }
+      this.events += 1;
+      const isKnown =
+        this.head !== null &&
+        (this.#dialect === 'chat'
+          ? this.#scanDelta(run, walk.dataStart, walk.dataEnd)
+          : this.#scanText(run, walk.dataStart, walk.dataEnd));
+      if (!isKnown) this.#parse(run, walk.dataStart, walk.dataEnd);
+    }
+  }
+
+  #scanDelta(run: Buffer, start: number, end: number): boolean {
+    if (!standsAt(run, start, DELTA)) return false;
+    const key = start + DELTA.length;
+    const isContent = standsAt(run, key, CONTENT);
+    if (!isContent && !standsAt(run, key, REASONING)) return false;
+    const textStart = key + (isContent ? CONTENT : REASONING).length;
+    const textEnd = endOfString(run, textStart, end);
+    if (!standsAt(run, textEnd, END_OF_DELTA)) return false;
+    this.#take(isContent ? this.text : this.reasoning, run, textStart, textEnd);
+    return true;
+  }
+
+  #scanText(run: Buffer, start: number, end: number): boolean {
+    if (!standsAt(run, start, TEXT)) return false;
+    const textStart = start + TEXT.length;
+    const textEnd = endOfString(run, textStart, end);
+    if (!standsAt(run, textEnd, END_OF_TEXT)) return false;
+    this.#take(this.text, run, textStart, textEnd);
+    return true;
+  }
+
+  #take(text: GrowingBytes, bytes: Buffer, start: number, end: number): void {
+    this.#tokens += 1;
+    if (start === end) return;
+    this.shownTokens = this.#tokens;
+    text.append(bytes, start, end);
+  }
+
+  #parse(run: Buffer, start: number, end: number): void {
+    const event = parsedData(run, start, end);
+    const choices = event?.['choices'];
+    if (event === null || !Array.isArray(choices) || choices.length > 1) {
+      this.isPlain = false;
+      return;
+    }
+    this.head ??= headOf(event);
+    if (isRecord(event['usage'])) this.hasUsage = true;
+    const choice: unknown = choices[0];
+    if (choice === undefined) return;
+    if (!isRecord(choice) || choice['index'] !== 0) this.isPlain = false;
+    // The progress of the prompt; of chat it looks like the role, which is no token either.
+    else if (!('prompt_progress' in event)) this.#parseChoice(choice);
+  }
+
+  #parseChoice(choice: Record<string, unknown>): void {
+    if (typeof choice['finish_reason'] === 'string') this.finished = true;
+    if (this.#dialect === 'completions') {
+      if (!this.finished || choice['text'] !== '') this.#takeValue(this.text, choice['text']);
+      return;
+    }
+    const { delta } = choice;
+    if (!isRecord(delta)) return;
+    for (const [name, value] of Object.entries(delta)) {
+      if (value === null || name === 'role') continue;
+      if (name === 'content') this.#takeValue(this.text, value);
+      else if (name === 'reasoning_content') this.#takeValue(this.reasoning, value);
+      else this.isPlain = false;
+    }
+  }
+
+  #takeValue(text: GrowingBytes, value: unknown): void {
+    if (typeof value !== 'string') {
+      this.isPlain = false;
+      return;
+    }
+    const json = Buffer.from(JSON.stringify(value));
+    this.#take(text, json, 1, json.length - 1);
+  }
+}
+
+function headOf({ id, created, model, system_fingerprint: fingerprint }: Record<string, unknown>): StreamHead {
+  return {
+    id: typeof id === 'string' ? id : null,
+    created: typeof created === 'number' ? created : null,
+    model: typeof model === 'string' ? model : null,
+    fingerprint: typeof fingerprint === 'string' ? fingerprint : null,
+  };
+}
