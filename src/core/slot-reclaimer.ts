@@ -1,5 +1,6 @@
 import type { FairQueue, SlotWaiter } from './admission/fair-queue.ts';
 import type { EngineEndpoint } from './engine/engine-endpoint.ts';
+import type { WatchedExchange } from './resilience/watched-exchange.ts';
 
 /**
  * When the engine is looked at after the latest slot was taken over, each in ms after the one before. A stream that is
@@ -30,10 +31,20 @@ export class SlotReclaimer {
   #looks = 0;
   /** Whether a request that was no stream is among them. */
   #patient = false;
+  /** The held slots as the watch for hangs sees them; null while there are none. */
+  #watched: (WatchedExchange & { lifeCount: number }) | null = null;
 
   constructor(queue: FairQueue, engine: EngineEndpoint) {
     this.#queue = queue;
     this.#engine = engine;
+  }
+
+  /**
+   * What the watch for hangs has to see while no request is at the engine: slots that it works on for nobody. If it froze
+   * then, no request would ever reach it again, and so nobody would notice. A look that is answered is a sign of life.
+   */
+  watched(): readonly WatchedExchange[] {
+    return this.#watched === null ? [] : [this.#watched];
   }
 
   /** Takes over the slots of a request that was cancelled while that generation worked on it. */
@@ -41,6 +52,9 @@ export class SlotReclaimer {
     const slots = this.#queue.detach(waiter);
     if (slots === 0) return;
     this.#held.set(generation, (this.#held.get(generation) ?? 0) + slots);
+    if (this.#watched?.generation !== generation) {
+      this.#watched = { generation, phase: 'whole', lifeCount: 0, watchedLifeCount: -1, watchedSilentMs: 0 };
+    }
     this.#looks = 0;
     this.#patient ||= !stream;
     // A look that comes sooner anyway is not put off, or a series of cancellations would put it off for ever.
@@ -92,6 +106,7 @@ export class SlotReclaimer {
         bodyTimeout: LOOK_TIMEOUT_MS,
       });
       const slots = (await answer?.body.json()) as { is_processing?: boolean }[];
+      if (this.#watched !== null) this.#watched.lifeCount += 1;
       return slots.filter((slot) => slot.is_processing === true).length;
     } catch {
       // It hangs or is just going away; the next look sees more.
@@ -104,6 +119,7 @@ export class SlotReclaimer {
     const count = Math.min(held, Math.max(0, atMost));
     if (count === held) this.#held.delete(generation);
     else this.#held.set(generation, held - count);
+    if (!this.#held.has(this.#watched?.generation ?? generation)) this.#watched = null;
     this.#queue.releaseSlots(count);
   }
 }
