@@ -14,7 +14,8 @@ async function ask(provider: LlamaCppProvider, client: ClientOptions | undefined
     await provider.generate(prompt, client === undefined ? { maxTokens: 2 } : { maxTokens: 2, client });
     return 'ok';
   } catch (error) {
-    return error instanceof LlameroError ? error.code : String(error);
+    if (!(error instanceof LlameroError) || error.code === 'engine_unavailable') throw error;
+    return error.code;
   }
 }
 
