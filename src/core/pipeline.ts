@@ -3,7 +3,7 @@ import type { FairnessReport } from './admission/fair-queue.ts';
 import { MemoryGuard } from './admission/memory-guard.ts';
 import { RateLimits } from './admission/rate-limits.ts';
 import type { Config } from './config.ts';
-import type { EngineCall } from './engine-call.ts';
+import { EngineCall } from './engine-call.ts';
 import { EngineCalls } from './engine-calls.ts';
 import type { EngineEndpoint } from './engine/engine-endpoint.ts';
 import { EngineMemoryWatch } from './engine/engine-memory-watch.ts';
@@ -14,7 +14,7 @@ import type { Exchange, PipelineRequest, ResponseSink } from './exchange.ts';
 import { IndexedList } from './indexed-list.ts';
 import { CircuitBreaker } from './resilience/circuit-breaker.ts';
 import { deadlineExceeded } from './resilience/deadlines.ts';
-import { HangWatch } from './resilience/hang-watch.ts';
+import { HangWatch, type WatchedExchange } from './resilience/hang-watch.ts';
 import { PoisonList } from './resilience/poison-list.ts';
 import { Quarantine } from './resilience/quarantine.ts';
 import { RetryBudget } from './resilience/retry-budget.ts';
@@ -126,15 +126,20 @@ export class Pipeline {
     await this.#context.limits.stop();
   }
 
-  #watchForHangs({ idle, firstToken }: Config['timeouts']): HangWatch<EngineCall> {
-    const { engine, calls } = this.#context;
-    return new HangWatch<EngineCall>({
+  #watchForHangs({ idle, firstToken }: Config['timeouts']): HangWatch<WatchedExchange> {
+    const { engine, calls, reclaimer } = this.#context;
+    return new HangWatch<WatchedExchange>({
       idleMs: idle,
       firstTokenMs: firstToken,
       engine,
-      exchanges: () => calls.list(),
+      // Requests at the engine show whether it lives; without any, what it still does for those who have gone.
+      exchanges: () => {
+        const atEngine = calls.list();
+        return atEngine.some(({ phase }) => phase !== null) ? atEngine : reclaimer.watched();
+      },
       onHang: (generation, silentMs, evidence) => engine.replaceHung(generation, silentMs, evidence),
       onSilent: (call) => {
+        if (!(call instanceof EngineCall)) return;
         const isDecoding = call.phase === 'decode';
         call.giveUp(isDecoding ? deadlineExceeded('idle', idle) : deadlineExceeded('first token', firstToken));
       },

@@ -53,7 +53,8 @@ export function decideHang(seen: HangObservation, limits: HangLimits): HangDecis
   if (seen.longestSilenceMs < idleMs) return 'alive';
   const { look } = seen;
   if (look === null) return seen.sinceLookMs >= lookIntervalMs ? 'ask' : 'wait';
-  if (look.process === 'frozen') return 'hang';
+  // A process that is stopped for a moment, by a debugger or a snapshot, goes on where it was.
+  if (look.process === 'frozen') return seen.engineSilenceMs >= idleMs ? 'hang' : 'wait';
   if (look.slots === 'advanced') return 'alive';
   if (seen.engineSilenceMs < idleMs) return 'wait';
   const patience = look.slots === 'silent' ? silentSlotsPatience(seen, look) : 'bounded';

@@ -123,7 +123,8 @@ export class HangWatch<Exchange extends WatchedExchange> {
     this.#looking = true;
     const signs = await this.#options.engine.vitalSigns(generation, LOOK_LIMIT_MS);
     this.#looking = false;
-    this.#sinceLookMs = 0;
+    // A stopped process is not asked, and so not disturbed: it is looked at again at once.
+    this.#sinceLookMs = signs?.process === 'frozen' ? Infinity : 0;
     if (this.#timer === undefined || generation !== this.#generation || signs === null) return;
     const watched = this.#sample();
     if (generation !== this.#generation) return;

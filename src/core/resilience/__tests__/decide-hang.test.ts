@@ -29,9 +29,9 @@ describe('the decision that an engine hangs', () => {
     ['a stopped process', look('silent', 'frozen'), 'hang'],
     ['a stopped process during a prompt', { ...reading, ...look('silent', 'frozen') }, 'hang'],
     [
-      'a stopped process, although others had events just now',
+      'a process that was stopped just now',
       { engineSilenceMs: 900, ...look('silent', 'frozen') },
-      'hang',
+      'wait',
     ],
 
     ['counters that advance', look('advanced'), 'alive'],
