@@ -1,5 +1,6 @@
 import type { Dialect, EngineRoute } from '../routes.ts';
 import type { ContinuationWay } from './continuation.ts';
+import { stopStrings } from './token-budget.ts';
 
 type Fields = Readonly<Record<string, unknown>>;
 
@@ -75,7 +76,7 @@ export function hasSeveral(fields: Fields): boolean {
 
 /** Whether the request can be put so that the engine goes on behind text. */
 export function canContinueText(dialect: Dialect, fields: Fields): boolean {
-  if (wantsProbabilities(fields) || fields['echo'] === true) return false;
+  if (wantsProbabilities(fields) || fields['echo'] === true || hidesStop(fields)) return false;
   if (dialect === 'completions') return typeof fields['prompt'] === 'string';
   const { messages } = fields;
   if (!Array.isArray(messages) || messages.length === 0) return false;
@@ -89,7 +90,12 @@ export function canContinueText(dialect: Dialect, fields: Fields): boolean {
 function hasUnusualEvents(fields: Fields): boolean {
   const { prompt, response_fields: chosen } = fields;
   const isText = typeof prompt === 'string' || Array.isArray(prompt);
-  return !isText || (Array.isArray(chosen) && chosen.length > 0);
+  return !isText || hidesStop(fields) || (Array.isArray(chosen) && chosen.length > 0);
+}
+
+/** Whether it cannot be told from an event that a stop string was found: otherwise that one alone has timings. */
+function hidesStop(fields: Fields): boolean {
+  return fields['timings_per_token'] === true && stopStrings(fields).length > 0;
 }
 
 function wantsProbabilities(fields: Fields): boolean {

@@ -9,6 +9,7 @@ const TOKENS = Buffer.from('","tokens":[');
 const PREDICTED = Buffer.from('],"stop":false,"id_slot":-1,"tokens_predicted":');
 const EVALUATED = Buffer.from(',"tokens_evaluated":');
 const BACKSLASH = 0x5c;
+const CLOSE_BRACE = 0x7d;
 const LETTER_N = 0x6e;
 const LETTER_U = 0x75;
 const LEAST_MULTIBYTE = 0x80;
@@ -36,6 +37,8 @@ export class IdsJournal implements StreamJournal {
   textLength = 0;
   /** Whether a line break is in it. */
   hasNewLine = false;
+  /** Whether the last event carried timings. */
+  hasStopMark = false;
   /** Whether it can be continued: nothing in it was strange. */
   isWhole = true;
   readonly #walk = new EventWalk();
@@ -51,9 +54,19 @@ export class IdsJournal implements StreamJournal {
     return this.#gaps.length === 0;
   }
 
+  /** Tokens so far, with those whose text was not shown. */
+  get seenTokens(): number {
+    return this.#ids.length;
+  }
+
   /** Tokens that had an event behind the last one whose text was shown. */
   get hiddenIds(): Int32Array {
     return this.#ids.view(this.shownTokens);
+  }
+
+  /** Whether no id of what was shown is known: it is one text. */
+  get isTextOnly(): boolean {
+    return this.#gaps.length === 3 && this.#gaps.at(0) === 0 && this.#gaps.at(1) === this.shownTokens;
   }
 
   note(run: Buffer): void {
@@ -93,10 +106,11 @@ export class IdsJournal implements StreamJournal {
     const countStart = idEnd + PREDICTED.length;
     const countEnd = endOfDigits(run, countStart);
     if (!standsAt(run, countEnd, EVALUATED)) return false;
-    if (this.promptTokens === null) {
-      const promptStart = countEnd + EVALUATED.length;
-      this.promptTokens = numberOf(run, promptStart, endOfDigits(run, promptStart));
-    }
+    const promptStart = countEnd + EVALUATED.length;
+    const promptEnd = endOfDigits(run, promptStart);
+    if (run[promptEnd] !== CLOSE_BRACE) return false;
+    this.promptTokens ??= numberOf(run, promptStart, promptEnd);
+    this.hasStopMark = false;
     this.#take(numberOf(run, idStart, idEnd), numberOf(run, countStart, countEnd), run, textStart, textEnd);
     return true;
   }
@@ -119,6 +133,7 @@ export class IdsJournal implements StreamJournal {
       this.isWhole = false;
       return;
     }
+    this.hasStopMark = 'timings' in event;
     if (typeof promptTokens === 'number') this.promptTokens ??= promptTokens;
     const text = Buffer.from(JSON.stringify(content));
     this.#take(id, position, text, 1, text.length - 1);
@@ -135,15 +150,20 @@ export class IdsJournal implements StreamJournal {
     }
     this.#ids.push(id);
     if (textStart === textEnd) return;
-    if (this.#isMissing) {
-      this.#gapTexts.append(bytes, textStart, textEnd);
-      this.#gaps.push(this.shownTokens);
-      this.#gaps.push(position);
-      this.#gaps.push(this.#gapTexts.length);
-      this.#isMissing = false;
-    }
+    if (this.#isMissing) this.#fillGap(position, bytes, textStart, textEnd);
     this.shownTokens = position;
     this.#measure(bytes, textStart, textEnd);
+  }
+
+  #fillGap(end: number, bytes: Buffer, textStart: number, textEnd: number): void {
+    this.#gapTexts.append(bytes, textStart, textEnd);
+    // Two in a row are one.
+    const last = this.#gaps.length - 3;
+    const isAdjacent = last >= 0 && this.#gaps.at(last + 1) === this.shownTokens;
+    const start = isAdjacent ? this.#gaps.at(last) : this.shownTokens;
+    if (isAdjacent) this.#gaps.truncate(last);
+    for (const value of [start, end, this.#gapTexts.length]) this.#gaps.push(value);
+    this.#isMissing = false;
   }
 
   /** A continuation chose other tokens where nothing had been shown of the first ones. */

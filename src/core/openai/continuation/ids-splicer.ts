@@ -17,7 +17,8 @@ export class IdsSplicer implements StreamSplicer {
   readonly #budget: TokenBudget;
   readonly #cachedTokens: number;
   readonly #promptTokens: number | null;
-  readonly #shown: number;
+  readonly #stoppingWord: string;
+  /** Of what the new engine has behind the original prompt. */
   readonly #textLength: number;
   readonly #hadNewLine: boolean;
   /** Ids that the client has seen without their text; those that come again are left out. */
@@ -25,12 +26,12 @@ export class IdsSplicer implements StreamSplicer {
   /** Until it goes another way: from there on nothing is a repetition any more. */
   #repeats = true;
 
-  constructor(journal: IdsJournal, budget: TokenBudget, cachedTokens: number) {
+  constructor(journal: IdsJournal, budget: TokenBudget, known: { cachedTokens: number; stoppingWord: string }) {
     this.#budget = budget;
-    this.#cachedTokens = cachedTokens;
+    this.#cachedTokens = known.cachedTokens;
+    this.#stoppingWord = known.stoppingWord;
     this.#promptTokens = journal.promptTokens;
-    this.#shown = journal.shownTokens;
-    this.#textLength = journal.textLength;
+    this.#textLength = budget.end === null ? journal.textLength : 0;
     this.#hadNewLine = journal.hasNewLine;
     this.#hidden = [...journal.hiddenIds];
   }
@@ -55,7 +56,7 @@ export class IdsSplicer implements StreamSplicer {
   usage(part: TokenCounts | null): TokenCounts | null {
     if (part === null) return null;
     return {
-      promptTokens: this.#promptTokens ?? part.promptTokens - this.#shown,
+      promptTokens: this.#originalPrompt(part.promptTokens),
       completionTokens: this.#total(part.completionTokens),
       cachedTokens: this.#cachedTokens,
     };
@@ -63,12 +64,17 @@ export class IdsSplicer implements StreamSplicer {
 
   /** Tokens of the whole, of which the new engine generated `part`. */
   #total(part: number): number {
-    return this.#budget.isSpent ? this.#shown : this.#shown + part;
+    return this.#budget.end === null ? this.#budget.generated + part : this.#budget.generated;
+  }
+
+  /** Tokens of the original prompt; `evaluated` are those of the new one. */
+  #originalPrompt(evaluated: number): number {
+    return this.#promptTokens ?? (this.#budget.end === null ? evaluated - this.#budget.generated : evaluated);
   }
 
   #isLeftOut(data: EventData): boolean {
     const position = data['tokens_predicted'];
-    if (this.#budget.isSpent || position === 0) return true;
+    if (this.#budget.end !== null || position === 0) return true;
     const { tokens, content } = data;
     const hidden = typeof position === 'number' ? this.#hidden[position - 1] : undefined;
     const isSame = content === '' && Array.isArray(tokens) && tokens[0] === hidden;
@@ -77,11 +83,10 @@ export class IdsSplicer implements StreamSplicer {
   }
 
   #counted(text: string, data: EventData): string {
-    const position = data['tokens_predicted'];
-    if (typeof position !== 'number') return text;
+    const { tokens_predicted: position, tokens_evaluated: evaluated } = data;
+    if (typeof position !== 'number' || typeof evaluated !== 'number') return text;
     const counted = text.replace(/"tokens_predicted":\d+/, `"tokens_predicted":${this.#total(position)}`);
-    const evaluated = data['tokens_evaluated'];
-    const promptTokens = this.#promptTokens ?? (typeof evaluated === 'number' ? evaluated - this.#shown : 0);
+    const promptTokens = this.#originalPrompt(evaluated);
     const placed = counted.replace(/"tokens_evaluated":\d+/, `"tokens_evaluated":${promptTokens}`);
     const timings = continuedTimings(data['timings'], {
       promptTokens,
@@ -93,21 +98,35 @@ export class IdsSplicer implements StreamSplicer {
 
   #final(text: string, data: EventData): string {
     let whole = this.#counted(text, data);
-    const { prompt, has_new_line: hasNewLine, tokens_cached: held, generation_settings: settings } = data;
+    const { prompt, has_new_line: hasNewLine, generation_settings: settings } = data;
     if (typeof prompt === 'string') {
-      const original = JSON.stringify(prompt.slice(0, prompt.length - this.#textLength));
-      whole = whole.replace(/"prompt":"(?:[^"\\]|\\.)*"/, () => `"prompt":${original}`);
+      whole = withString(whole, 'prompt', prompt.slice(0, prompt.length - this.#textLength));
     }
     if (hasNewLine === false && this.#hadNewLine) whole = whole.replace('"has_new_line":false', '"has_new_line":true');
     if (isRecord(settings) && this.#budget.asked !== null) {
       const asked = this.#budget.asked;
       whole = whole.replace(/"(n_predict|max_tokens)":-?\d+/g, (_found, name: string) => `"${name}":${asked}`);
     }
-    if (!this.#budget.isSpent) return whole;
-    // The token that was asked for to get here does not exist for the client, nor does what it may have ended with.
-    if (typeof held === 'number') whole = whole.replace(/"tokens_cached":\d+/, `"tokens_cached":${held - 1}`);
-    return whole
-      .replace(/"stop_type":"[a-z]*"/, '"stop_type":"limit"')
-      .replace(/"stopping_word":"(?:[^"\\]|\\.)*"/, '"stopping_word":""');
+    return this.#budget.end === null ? whole : this.#ended(whole, this.#budget.end, data);
   }
+
+  /** The token that was asked for to get here does not exist for the client, nor does what it may have ended with. */
+  #ended(text: string, end: 'limit' | 'word', { tokens_evaluated: evaluated }: EventData): string {
+    const held = this.#originalPrompt(typeof evaluated === 'number' ? evaluated : 0) + this.#budget.generated - 1;
+    const ended = text
+      .replace(/"tokens_cached":\d+/, `"tokens_cached":${held}`)
+      .replace(/"stop_type":"[a-z]*"/, `"stop_type":"${end}"`);
+    return withString(ended, 'stopping_word', end === 'word' ? this.#stoppingWord : '');
+  }
+}
+
+/** Replaces the value of a member that is a string. A scan, since a pattern over a prompt of megabytes would exhaust its stack. */
+function withString(event: string, name: string, value: string): string {
+  const key = `"${name}":`;
+  const found = event.indexOf(`${key}"`);
+  if (found === -1) return event;
+  const start = found + key.length;
+  let end = start + 1;
+  while (end < event.length && event[end] !== '"') end += event[end] === '\\' ? 2 : 1;
+  return event.slice(0, start) + JSON.stringify(value) + event.slice(end + 1);
 }

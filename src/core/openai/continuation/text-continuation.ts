@@ -29,18 +29,12 @@ export function textContinuation(
   if (journal.finished || !journal.isPlain) return null;
   const fields = parsedObject(originalBody.toString());
   if (fields === null || isConstrained(fields) || hasSeveral(fields) || !canContinueText(dialect, fields)) return null;
-  const isChat = dialect === 'chat';
-  const continued = journal.isEmpty
-    ? originalBody
-    : isChat
-      ? chat(journal, originalBody)
-      : prompt(journal, originalBody);
-  if (continued === null) return null;
-  const budget = tokenBudget(fields, journal.shownTokens);
-  const members = isChat && !journal.isEmpty ? ['"continue_final_message":true', '"add_generation_prompt":false'] : [];
-  if (budget.nPredict !== null) members.push(`"n_predict":${budget.nPredict}`);
+  const budget = tokenBudget(fields, journal);
+  const body = budget.end === null && !journal.isEmpty ? behindText(journal, originalBody, dialect) : originalBody;
+  if (body === null) return null;
+  const limit = budget.nPredict === null ? [] : [`"n_predict":${budget.nPredict}`];
   return {
-    body: withMembers(continued, members),
+    body: withMembers(body, limit),
     splicer: new TextSplicer(journal, dialect, { budget, promptTokens, cachedTokens }),
   };
 }
@@ -76,22 +70,22 @@ export function formalEnd(
   return Buffer.from(`data: ${JSON.stringify(chunk)}\n\n${done}`);
 }
 
-function prompt(journal: TextJournal, body: Buffer): Buffer | null {
-  const span = memberSpan(body, 'prompt');
+function behindText(journal: TextJournal, body: Buffer, dialect: TextDialect): Buffer | null {
+  const isChat = dialect === 'chat';
+  const span = memberSpan(body, isChat ? 'messages' : 'prompt');
   if (span === null) return null;
+  // Without the bracket or the quote at its end.
   const original = body.subarray(span.start, span.end - 1);
-  return withMember(body, span, Buffer.concat([original, journal.text.view(), Buffer.from('"')]));
+  if (!isChat) return withMember(body, span, joined([original, journal.text.view(), '"']));
+  const parts = [original, ',{"role":"assistant","content":"', journal.text.view()];
+  if (journal.reasoning.length > 0) parts.push('","reasoning_content":"', journal.reasoning.view());
+  const messages = joined([...parts, '"}]']);
+  return withMembers(withMember(body, span, messages), [
+    '"continue_final_message":true',
+    '"add_generation_prompt":false',
+  ]);
 }
 
-function chat(journal: TextJournal, body: Buffer): Buffer | null {
-  const span = memberSpan(body, 'messages');
-  if (span === null) return null;
-  const parts = [
-    body.subarray(span.start, span.end - 1),
-    Buffer.from(',{"role":"assistant","content":"'),
-    journal.text.view(),
-  ];
-  if (journal.reasoning.length > 0) parts.push(Buffer.from('","reasoning_content":"'), journal.reasoning.view());
-  parts.push(Buffer.from('"}]'));
-  return withMember(body, span, Buffer.concat(parts));
+function joined(parts: readonly (Buffer | string)[]): Buffer {
+  return Buffer.concat(parts.map((part) => (typeof part === 'string' ? Buffer.from(part) : part)));
 }

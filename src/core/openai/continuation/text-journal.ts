@@ -3,6 +3,8 @@ import { EventWalk } from './event-walk.ts';
 import { GrowingBytes } from './growing-array.ts';
 import { endOfString, isRecord, parsedData, standsAt } from './json-bytes.ts';
 
+const QUOTE = 0x22;
+
 /** The dialects that can be continued behind their text. */
 export type TextDialect = 'chat' | 'completions';
 
@@ -34,17 +36,19 @@ export class TextJournal implements StreamJournal {
   ended = false;
   /** Whether a chunk with usage was seen. */
   hasUsage = false;
+  /** Whether the last event carried timings. */
+  hasStopMark = false;
   /** Whether it can be continued: it has text and nothing else. */
   isPlain = true;
   /** Events up to the last one that showed text: as many tokens, or a few less where characters and tags have several. */
   shownTokens = 0;
+  /** Events of tokens, with those whose text was not shown. */
+  seenTokens = 0;
   head: StreamHead | null = null;
   readonly text = new GrowingBytes();
   readonly reasoning = new GrowingBytes();
   readonly #dialect: TextDialect;
   readonly #walk = new EventWalk();
-  /** Tokens with those whose text is held back. */
-  #tokens = 0;
 
   constructor(dialect: TextDialect) {
     this.#dialect = dialect;
@@ -66,10 +70,13 @@ export class TextJournal implements StreamJournal {
       this.events += 1;
       const isKnown =
         this.head !== null &&
+        // Otherwise the last member is an object: timings.
+        run[walk.dataEnd - 2] === QUOTE &&
         (this.#dialect === 'chat'
           ? this.#scanDelta(run, walk.dataStart, walk.dataEnd)
           : this.#scanText(run, walk.dataStart, walk.dataEnd));
-      if (!isKnown) this.#parse(run, walk.dataStart, walk.dataEnd);
+      if (isKnown) this.hasStopMark = false;
+      else this.#parse(run, walk.dataStart, walk.dataEnd);
     }
   }
 
@@ -95,9 +102,9 @@ export class TextJournal implements StreamJournal {
   }
 
   #take(text: GrowingBytes, bytes: Buffer, start: number, end: number): void {
-    this.#tokens += 1;
+    this.seenTokens += 1;
     if (start === end) return;
-    this.shownTokens = this.#tokens;
+    this.shownTokens = this.seenTokens;
     text.append(bytes, start, end);
   }
 
@@ -109,6 +116,7 @@ export class TextJournal implements StreamJournal {
       return;
     }
     this.head ??= headOf(event);
+    this.hasStopMark = 'timings' in event;
     if (isRecord(event['usage'])) this.hasUsage = true;
     const choice: unknown = choices[0];
     if (choice === undefined) return;

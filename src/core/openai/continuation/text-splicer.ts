@@ -21,14 +21,12 @@ export class TextSplicer implements StreamSplicer {
   readonly #dialect: TextDialect;
   readonly #head: StreamHead | null;
   readonly #known: Known;
-  readonly #shown: number;
   readonly #hasRole: boolean;
 
   constructor(journal: TextJournal, dialect: TextDialect, known: Known) {
     this.#dialect = dialect;
     this.#head = journal.head;
     this.#known = known;
-    this.#shown = journal.shownTokens;
     this.#hasRole = journal.head !== null;
   }
 
@@ -47,7 +45,9 @@ export class TextSplicer implements StreamSplicer {
 
   usage(part: TokenCounts | null): TokenCounts | null {
     if (part === null) return null;
-    const promptTokens = this.#known.promptTokens ?? Math.max(0, part.promptTokens - this.#shown);
+    const { budget, promptTokens: known } = this.#known;
+    const added = budget.end === null ? budget.generated : 0;
+    const promptTokens = known ?? Math.max(0, part.promptTokens - added);
     return { promptTokens, completionTokens: this.#total(part), cachedTokens: this.#known.cachedTokens };
   }
 
@@ -58,15 +58,15 @@ export class TextSplicer implements StreamSplicer {
   #total(part: TokenCounts): number {
     const { budget, promptTokens } = this.#known;
     const inText = promptTokens === null ? 0 : part.promptTokens - promptTokens;
-    const before = Math.max(this.#shown, inText);
-    return Math.min(budget.asked ?? Infinity, budget.isSpent ? before : before + part.completionTokens);
+    const all = Math.max(budget.generated, inText) + part.completionTokens;
+    return budget.end === null ? Math.min(budget.asked ?? Infinity, all) : budget.generated;
   }
 
   #isLeftOut(data: EventData): boolean {
     if ('prompt_progress' in data) return true;
     const choice = choiceOf(data);
     if (choice === null || choice['finish_reason'] !== null) return false;
-    if (this.#known.budget.isSpent) return true;
+    if (this.#known.budget.end !== null) return true;
     const { delta } = choice;
     return this.#hasRole && isRecord(delta) && 'role' in delta && (delta['content'] ?? '') === '';
   }
@@ -75,7 +75,7 @@ export class TextSplicer implements StreamSplicer {
     const finishes = choiceOf(data) !== null && choiceOf(data)?.['finish_reason'] !== null;
     const counts = tokenCountsOf(data);
     let text = event;
-    if (counts !== null || (finishes && this.#known.budget.isSpent))
+    if (counts !== null || (finishes && this.#known.budget.end !== null))
       text = `data: ${JSON.stringify(this.#counted(data))}\n\n`;
     // Such a key is no part of a string, where its quotes would be escaped.
     if (this.#head?.id != null) text = text.replace(/"id":"[^"]*"/, () => `"id":${JSON.stringify(this.#head?.id)}`);
@@ -100,8 +100,9 @@ export class TextSplicer implements StreamSplicer {
     if (tokens !== null && isRecord(data['timings'])) counted['timings'] = continuedTimings(data['timings'], tokens);
     const choice = choiceOf(data);
     // The token that was asked for to get here does not exist for the client, nor does what it may have ended with.
-    if (this.#known.budget.isSpent && choice !== null) {
-      const changed: EventData = { ...choice, finish_reason: 'length' };
+    const { end } = this.#known.budget;
+    if (end !== null && choice !== null) {
+      const changed: EventData = { ...choice, finish_reason: end === 'word' ? 'stop' : 'length' };
       if (this.#dialect === 'completions') changed['text'] = '';
       counted['choices'] = [changed];
     }

@@ -1,23 +1,49 @@
 type Fields = Readonly<Record<string, unknown>>;
 
-/** What is left of the tokens that a caller asked for. */
+/** How far a stream has come, as its journal tells. */
+interface Progress {
+  /** Tokens up to the last one whose text the client has. */
+  readonly shownTokens: number;
+  /** Tokens with those whose text is held back. */
+  readonly seenTokens: number;
+  /** The last event carried timings, which it does where a stop string was found. */
+  readonly hasStopMark: boolean;
+}
+
+/** What is left of an answer. */
 export interface TokenBudget {
   /** Most tokens of the whole answer; null: as many as the context holds. */
   readonly asked: number | null;
-  /** What the continuing engine is told, or null for nothing; at least 1, since llama-server generates one token even for 0. */
+  /** Tokens of the answer that will not be generated again. */
+  readonly generated: number;
+  /**
+   * What ended the answer, where only its formal end is missing: its `limit`, or a `word` to stop at. The engine is asked the
+   * original request for a single token, since it generates one even for `n_predict: 0`; that one is thrown away, its end kept.
+   */
+  readonly end: 'limit' | 'word' | null;
+  /** What the continuing engine is told as `n_predict`; null: nothing. */
   readonly nPredict: number | null;
-  /** Whether nothing is left: only the end of the answer is asked for, and the token that comes with it is thrown away. */
-  readonly isSpent: boolean;
 }
 
-/** @param generated tokens that the client has. */
-export function tokenBudget(fields: Fields, generated: number): TokenBudget {
+/** @param fields of the original request. */
+export function tokenBudget(fields: Fields, { shownTokens, seenTokens, hasStopMark }: Progress): TokenBudget {
   const asked = askedTokens(fields);
-  if (asked === null) return { asked, nPredict: null, isSpent: false };
-  return { asked, nPredict: Math.max(1, asked - generated), isSpent: generated >= asked };
+  // Where each event was asked to have timings they mark nothing.
+  if (hasStopMark && fields['timings_per_token'] !== true) {
+    return { asked, generated: seenTokens, end: 'word', nPredict: 1 };
+  }
+  if (asked === null) return { asked, generated: shownTokens, end: null, nPredict: null };
+  const left = asked - shownTokens;
+  return { asked, generated: shownTokens, end: left <= 0 ? 'limit' : null, nPredict: Math.max(1, left) };
 }
 
-/** In the order in which llama-server looks for it (`tools/server/server-schema.cpp`). */
+/** The strings to stop at. */
+export function stopStrings({ stop }: Fields): string[] {
+  const given: unknown[] = Array.isArray(stop) ? stop : [stop];
+  return given.filter((word) => typeof word === 'string' && word !== '') as string[];
+}
+
+/** In the order in which llama-server looks for it (`tools/server/server-schema.cpp`); it generates one token at least. */
 function askedTokens(fields: Fields): number | null {
   const value = ['n_predict', 'max_completion_tokens', 'max_tokens']
     .map((name) => fields[name])
