@@ -12,7 +12,7 @@ const ZERO = 0x30;
 const NINE = 0x39;
 const LETTER_T = 0x74;
 
-/** FNV-1a: http://www.isthe.com/chongo/tech/comp/fnv/ */
+/** As FNV-1a, http://www.isthe.com/chongo/tech/comp/fnv/, but by words. */
 const FNV_START = 0x811c9dc5 | 0;
 const FNV_PRIME = 0x01000193;
 /** The second sum runs independently, so that 64 bits decide. */
@@ -38,8 +38,15 @@ const MEANINGS: readonly (readonly [Meaning, readonly string[]])[] = [
   ['finish', ['finish_reason', 'stop_reason', 'stop']],
   ['type', ['type']],
 ];
-const KEYS_BY_LENGTH = keysByLength();
-const LAST_TYPES = ['response.completed', 'response.incomplete', 'response.failed'].map((type) => Buffer.from(type));
+const KEYS: readonly Key[] = MEANINGS.flatMap(([meaning, names]) =>
+  names.map((name) => ({ name: Buffer.from(name), meaning })),
+);
+const MAX_KEY_LENGTH = Math.max(...KEYS.map(({ name }) => name.length));
+/** Their places in the list, from 1 on, by length and second letter, in which no two of them agree: one look for most keys. */
+const PLACES = placesOfKeys();
+const RESPONSE = Buffer.from('response.');
+/** Of the events of `/v1/responses`, those that end a stream. */
+const LAST_TYPES = ['completed', 'incomplete', 'failed'].map((type) => Buffer.from(`${type}"`));
 
 interface Key {
   readonly name: Buffer;
@@ -66,6 +73,8 @@ export class EventFingerprint {
   finishes = false;
   /** Whether it tells how far the prompt was read, which happens as often as it takes. */
   isProgress = false;
+  /** Up to here the event is in the sums. */
+  #counted = 0;
   /** How deep in the JSON the index of a choice is; elsewhere `index` numbers other things. */
   readonly #choiceDepth: number;
   readonly #hasChoices: boolean;
@@ -84,43 +93,52 @@ export class EventFingerprint {
     this.choice = -1;
     this.finishes = false;
     this.isProgress = false;
+    this.first = FNV_START;
+    this.second = OTHER_START;
+    this.#counted = start;
     const stopsEarly = this.#hasChoices && !toTheEnd;
-    let first = FNV_START;
-    let second = OTHER_START;
     let depth = 0;
-    for (let at = start; at < end; at += 1) {
-      let byte = json[at] as number;
-      first = Math.imul(first ^ byte, FNV_PRIME);
-      second = (Math.imul(second, OTHER_PRIME) + byte) | 0;
-      if (byte === OPEN_BRACE || byte === OPEN_BRACKET) depth += 1;
+    let at = start;
+    for (; at < end; at += 1) {
+      const byte = json[at] as number;
+      if (byte === QUOTE) {
+        const open = at + 1;
+        for (at = open; json[at] !== QUOTE && at < end; at += 1) if (json[at] === BACKSLASH) at += 1;
+        if (json[at + 1] === COLON) at = this.#member(json, open, at, end, depth, ids);
+      } else if (byte === OPEN_BRACE || byte === OPEN_BRACKET) depth += 1;
       else if (byte === CLOSE_BRACE) depth -= 1;
       else if (byte === CLOSE_BRACKET) {
         depth -= 1;
         // Behind the choices stand times, ids and constants.
         if (depth === 1 && stopsEarly) break;
-      } else if (byte === QUOTE) {
-        const open = at + 1;
-        for (at = open; at < end; at += 1) {
-          byte = json[at] as number;
-          first = Math.imul(first ^ byte, FNV_PRIME);
-          second = (Math.imul(second, OTHER_PRIME) + byte) | 0;
-          if (byte === QUOTE) break;
-          // What is escaped is counted too, with the next byte; only its quote must not end the string.
-          if (byte === BACKSLASH) {
-            at += 1;
-            byte = json[at] as number;
-            first = Math.imul(first ^ byte, FNV_PRIME);
-            second = (Math.imul(second, OTHER_PRIME) + byte) | 0;
-          }
-        }
-        if (json[at + 1] === COLON) at = this.#member(json, open, at, end, depth, ids);
       }
+    }
+    this.#count(json, Math.min(at, end));
+  }
+
+  /** Adds all from what was added last up to `end` to the sums, four bytes at a time: multiplying is what takes the time. */
+  #count(json: Buffer, end: number): void {
+    let { first, second } = this;
+    let at = this.#counted;
+    for (const last = end - 3; at < last; at += 4) {
+      const word =
+        (json[at] as number) |
+        ((json[at + 1] as number) << 8) |
+        ((json[at + 2] as number) << 16) |
+        ((json[at + 3] as number) << 24);
+      first = Math.imul(first ^ word, FNV_PRIME);
+      second = Math.imul(second ^ (second >>> 15) ^ word, OTHER_PRIME);
+    }
+    for (; at < end; at += 1) {
+      first = Math.imul(first ^ (json[at] as number), FNV_PRIME);
+      second = Math.imul(second ^ (second >>> 15) ^ (json[at] as number), OTHER_PRIME);
     }
     this.first = first;
     this.second = second;
+    this.#counted = end;
   }
 
-  /** @returns the index of the last byte that does not count: the colon, or the end of a value that is left aside. */
+  /** @returns the index of the last byte of it that needs no look: the colon, or the end of a value that is left aside. */
   #member(json: Buffer, open: number, close: number, end: number, depth: number, ids: IdCollector | null): number {
     const value = close + 2;
     const meaning = meaningOf(json, open, close);
@@ -131,13 +149,13 @@ export class EventFingerprint {
         if (json[value] !== QUOTE) break;
         const valueEnd = endOfString(json, value + 1);
         if (meaning === 'id') ids?.add(json, value + 1, valueEnd);
-        return valueEnd;
+        return this.#leaveOut(json, value, valueEnd + 1);
       }
       case 'progress':
         this.isProgress = true;
-        return endOfValue(json, value, end) - 1;
+        return this.#leaveOut(json, value, endOfValue(json, value, end));
       case 'aside':
-        return endOfValue(json, value, end) - 1;
+        return this.#leaveOut(json, value, endOfValue(json, value, end));
       case 'index':
         if (depth === this.#choiceDepth) this.choice = numberAt(json, value);
         break;
@@ -145,19 +163,44 @@ export class EventFingerprint {
         if (json[value] === QUOTE || json[value] === LETTER_T) this.finishes = true;
         break;
       case 'type':
-        if (LAST_TYPES.some((type) => isAt(json, type, value + 1))) this.finishes = true;
+        if (json[value + 1] === RESPONSE[0] && isLastType(json, value + 1)) this.finishes = true;
         break;
       default:
     }
     return close + 1;
   }
+
+  /** @returns the index of the last byte left out. */
+  #leaveOut(json: Buffer, start: number, end: number): number {
+    this.#count(json, start);
+    this.#counted = end;
+    return end - 1;
+  }
 }
 
 function meaningOf(json: Buffer, start: number, end: number): Meaning | null {
-  const keys = KEYS_BY_LENGTH[end - start];
-  if (keys === undefined) return null;
-  for (const { name, meaning } of keys) if (isAt(json, name, start)) return meaning;
-  return null;
+  const length = end - start;
+  if (length > MAX_KEY_LENGTH) return null;
+  const place = PLACES[placeOf(length, json[start + 1] ?? 0)] as number;
+  if (place === 0) return null;
+  const key = KEYS[place - 1] as Key;
+  return isAt(json, key.name, start) ? key.meaning : null;
+}
+
+function placeOf(length: number, secondLetter: number): number {
+  return (length << 7) | (secondLetter & 0x7f);
+}
+
+function placesOfKeys(): Uint8Array {
+  const places = new Uint8Array((MAX_KEY_LENGTH + 1) << 7);
+  KEYS.forEach(({ name }, index) => {
+    places[placeOf(name.length, name[1] ?? 0)] = index + 1;
+  });
+  return places;
+}
+
+function isLastType(json: Buffer, start: number): boolean {
+  return LAST_TYPES.some((type) => isAt(json, type, start + RESPONSE.length)) && isAt(json, RESPONSE, start);
 }
 
 function isAt(json: Buffer, text: Buffer, start: number): boolean {
@@ -172,13 +215,4 @@ function numberAt(json: Buffer, start: number): number {
     if (digit < ZERO || digit > NINE) return value;
     value = value * 10 + digit - ZERO;
   }
-}
-
-function keysByLength(): (readonly Key[] | undefined)[] {
-  const keys = MEANINGS.flatMap(([meaning, names]) => names.map((name) => ({ name: Buffer.from(name), meaning })));
-  const longest = Math.max(...keys.map(({ name }) => name.length));
-  return Array.from({ length: longest + 1 }, (_, length) => {
-    const ofLength = keys.filter(({ name }) => name.length === length);
-    return ofLength.length === 0 ? undefined : ofLength;
-  });
 }
