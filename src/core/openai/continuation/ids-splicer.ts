@@ -102,12 +102,13 @@ export class IdsSplicer implements StreamSplicer {
     if (typeof prompt === 'string') {
       whole = withString(whole, 'prompt', prompt.slice(0, prompt.length - this.#textLength));
     }
-    if (hasNewLine === false && this.#hadNewLine) whole = whole.replace('"has_new_line":false', '"has_new_line":true');
-    if (isRecord(settings) && this.#budget.asked !== null) {
-      const asked = this.#budget.asked;
-      whole = whole.replace(/"(n_predict|max_tokens)":-?\d+/g, (_found, name: string) => `"${name}":${asked}`);
+    const { end, nPredict, setting } = this.#budget;
+    const isBroken = this.#hadNewLine || (end === null && hasNewLine === true);
+    whole = whole.replace(/"has_new_line":(true|false)/, `"has_new_line":${isBroken}`);
+    if (isRecord(settings) && nPredict !== null) {
+      whole = whole.replace(/"(n_predict|max_tokens)":-?\d+/g, (_found, name: string) => `"${name}":${setting}`);
     }
-    return this.#budget.end === null ? whole : this.#ended(whole, this.#budget.end, data);
+    return end === null ? whole : this.#ended(whole, end, data);
   }
 
   /** The token that was asked for to get here does not exist for the client, nor does what it may have ended with. */

@@ -14,6 +14,8 @@ interface Progress {
 export interface TokenBudget {
   /** Most tokens of the whole answer; null: as many as the context holds. */
   readonly asked: number | null;
+  /** `n_predict` as the original request had it; -1: none. */
+  readonly setting: number;
   /** Tokens of the answer that will not be generated again. */
   readonly generated: number;
   /**
@@ -27,14 +29,16 @@ export interface TokenBudget {
 
 /** @param fields of the original request. */
 export function tokenBudget(fields: Fields, { shownTokens, seenTokens, hasStopMark }: Progress): TokenBudget {
-  const asked = askedTokens(fields);
+  const setting = limitIn(fields);
+  // It generates one token at least.
+  const asked = setting < 0 ? null : Math.max(1, setting);
   // Where each event was asked to have timings they mark nothing.
   if (hasStopMark && fields['timings_per_token'] !== true) {
-    return { asked, generated: seenTokens, end: 'word', nPredict: 1 };
+    return { asked, setting, generated: seenTokens, end: 'word', nPredict: 1 };
   }
-  if (asked === null) return { asked, generated: shownTokens, end: null, nPredict: null };
+  if (asked === null) return { asked, setting, generated: shownTokens, end: null, nPredict: null };
   const left = asked - shownTokens;
-  return { asked, generated: shownTokens, end: left <= 0 ? 'limit' : null, nPredict: Math.max(1, left) };
+  return { asked, setting, generated: shownTokens, end: left <= 0 ? 'limit' : null, nPredict: Math.max(1, left) };
 }
 
 /** The strings to stop at. */
@@ -43,10 +47,10 @@ export function stopStrings({ stop }: Fields): string[] {
   return given.filter((word) => typeof word === 'string' && word !== '') as string[];
 }
 
-/** In the order in which llama-server looks for it (`tools/server/server-schema.cpp`); it generates one token at least. */
-function askedTokens(fields: Fields): number | null {
+/** In the order in which llama-server looks for it (`tools/server/server-schema.cpp`). */
+function limitIn(fields: Fields): number {
   const value = ['n_predict', 'max_completion_tokens', 'max_tokens']
     .map((name) => fields[name])
     .find((given) => typeof given === 'number');
-  return typeof value !== 'number' || value < 0 ? null : Math.max(1, Math.floor(value));
+  return typeof value === 'number' && value >= 0 ? Math.floor(value) : -1;
 }

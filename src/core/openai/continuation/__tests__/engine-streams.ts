@@ -12,13 +12,13 @@ export interface StreamingEngine extends AsyncDisposable {
 }
 
 /** @param vocabulary of the model: the larger, the less often its tokens are those that its text would be cut into. */
-export async function startStreamingEngine(vocabulary = 448): Promise<StreamingEngine> {
+export async function startStreamingEngine(vocabulary = 448, parallel = 1): Promise<StreamingEngine> {
   const command = process.env['LLAMA_SERVER_PATH'] ?? '';
   // Without this the tests would try to run the current directory.
   if (command === '') throw new Error('LLAMA_SERVER_PATH is not set: run the tests through npm test.');
   const directory = await temporaryDirectory();
   const { path: model } = await writeTinyModel(path.join(directory.path, 'tiny.gguf'), { vocabulary });
-  const { engine } = supervised(command, model, { parallel: 1 });
+  const { engine } = supervised(command, model, { parallel });
   await engine.start();
   const { dispatcher, headers } = await engine.ready(AbortSignal.timeout(30_000));
   return {
