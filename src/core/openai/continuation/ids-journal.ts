@@ -4,12 +4,12 @@ import { GrowingBytes, GrowingInts } from './growing-array.ts';
 import { endOfDigits, endOfString, numberOf, parsedData, standsAt } from './json-bytes.ts';
 
 /** How `/completion` writes the event of a token (`server_task_result_cmpl_partial` in llama.cpp `tools/server/server-task.cpp`). */
-const CONTENT = Buffer.from('{"index":0,"content":"');
+const CONTENT = Buffer.from('data: {"index":0,"content":"');
 const TOKENS = Buffer.from('","tokens":[');
 const PREDICTED = Buffer.from('],"stop":false,"id_slot":-1,"tokens_predicted":');
 const EVALUATED = Buffer.from(',"tokens_evaluated":');
 const BACKSLASH = 0x5c;
-const CLOSE_BRACE = 0x7d;
+const END = Buffer.from('}\n\n');
 const LETTER_N = 0x6e;
 const LETTER_U = 0x75;
 const LEAST_MULTIBYTE = 0x80;
@@ -70,11 +70,22 @@ export class IdsJournal implements StreamJournal {
   }
 
   note(run: Buffer): void {
+    // Nearly always the run is one event of a token.
+    for (let at = 0; at < run.length;) {
+      const end = this.#scan(run, at);
+      if (end === -1) {
+        this.#walkOn(run.subarray(at));
+        return;
+      }
+      at = end;
+    }
+  }
+
+  #walkOn(run: Buffer): void {
     const walk = this.#walk;
     for (walk.begin(run); walk.next();) {
       if (!walk.hasData || walk.isDone) continue;
-      this.events += 1;
-      if (!this.#scan(run, walk.dataStart, walk.dataEnd)) this.#parse(run, walk.dataStart, walk.dataEnd);
+      if (this.#scan(run, walk.start) === -1) this.#parse(run, walk.dataStart, walk.dataEnd);
     }
   }
 
@@ -94,28 +105,33 @@ export class IdsJournal implements StreamJournal {
     return parts.join(',');
   }
 
-  /** Reads the event of a token where it is written as today's llama-server writes it. */
-  #scan(run: Buffer, start: number, end: number): boolean {
-    if (!standsAt(run, start, CONTENT)) return false;
+  /**
+   * Reads the event of a token where it is written as today's llama-server writes it.
+   * @returns the index after it; -1 when it is another.
+   */
+  #scan(run: Buffer, start: number): number {
+    if (!standsAt(run, start, CONTENT)) return -1;
     const textStart = start + CONTENT.length;
-    const textEnd = endOfString(run, textStart, end);
-    if (!standsAt(run, textEnd, TOKENS)) return false;
+    const textEnd = endOfString(run, textStart, run.length);
+    if (!standsAt(run, textEnd, TOKENS)) return -1;
     const idStart = textEnd + TOKENS.length;
     const idEnd = endOfDigits(run, idStart);
-    if (idEnd === idStart || !standsAt(run, idEnd, PREDICTED)) return false;
+    if (idEnd === idStart || !standsAt(run, idEnd, PREDICTED)) return -1;
     const countStart = idEnd + PREDICTED.length;
     const countEnd = endOfDigits(run, countStart);
-    if (!standsAt(run, countEnd, EVALUATED)) return false;
+    if (!standsAt(run, countEnd, EVALUATED)) return -1;
     const promptStart = countEnd + EVALUATED.length;
     const promptEnd = endOfDigits(run, promptStart);
-    if (run[promptEnd] !== CLOSE_BRACE) return false;
+    if (!standsAt(run, promptEnd, END)) return -1;
+    this.events += 1;
     this.promptTokens ??= numberOf(run, promptStart, promptEnd);
     this.hasStopMark = false;
     this.#take(numberOf(run, idStart, idEnd), numberOf(run, countStart, countEnd), run, textStart, textEnd);
-    return true;
+    return promptEnd + END.length;
   }
 
   #parse(run: Buffer, start: number, end: number): void {
+    this.events += 1;
     const event = parsedData(run, start, end);
     if (event === null || (event['index'] ?? 0) !== 0) {
       this.isWhole = false;

@@ -4,16 +4,18 @@ import { GrowingBytes } from './growing-array.ts';
 import { endOfString, isRecord, parsedData, standsAt } from './json-bytes.ts';
 
 const QUOTE = 0x22;
+const CLOSE_BRACE = 0x7d;
+const NEWLINE = 0x0a;
 
 /** The dialects that can be continued behind their text. */
 export type TextDialect = 'chat' | 'completions';
 
 /** How llama-server writes a piece of text (`to_json_oaicompat` and `to_json_oaicompat_chat` in `tools/server/server-task.cpp`). */
-const DELTA = Buffer.from('{"choices":[{"finish_reason":null,"index":0,"delta":{"');
+const DELTA = Buffer.from('data: {"choices":[{"finish_reason":null,"index":0,"delta":{"');
 const CONTENT = Buffer.from('content":"');
 const REASONING = Buffer.from('reasoning_content":"');
 const END_OF_DELTA = Buffer.from('"}}],');
-const TEXT = Buffer.from('{"choices":[{"text":"');
+const TEXT = Buffer.from('data: {"choices":[{"text":"');
 const END_OF_TEXT = Buffer.from('","index":0,"logprobs":null,"finish_reason":null}],');
 
 /** What names a stream in each of its chunks. */
@@ -60,45 +62,56 @@ export class TextJournal implements StreamJournal {
   }
 
   note(run: Buffer): void {
-    const walk = this.#walk;
-    for (walk.begin(run); walk.next();) {
-      if (!walk.hasData) continue;
-      if (walk.isDone) {
-        this.ended = true;
-        continue;
+    // Nearly always the run is one event of a token.
+    for (let at = 0; at < run.length;) {
+      const end = this.#scan(run, at);
+      if (end === -1) {
+        this.#walkOn(run.subarray(at));
+        return;
       }
-      this.events += 1;
-      const isKnown =
-        this.head !== null &&
-        // Otherwise the last member is an object: timings.
-        run[walk.dataEnd - 2] === QUOTE &&
-        (this.#dialect === 'chat'
-          ? this.#scanDelta(run, walk.dataStart, walk.dataEnd)
-          : this.#scanText(run, walk.dataStart, walk.dataEnd));
-      if (isKnown) this.hasStopMark = false;
-      else this.#parse(run, walk.dataStart, walk.dataEnd);
+      at = end;
     }
   }
 
-  #scanDelta(run: Buffer, start: number, end: number): boolean {
-    if (!standsAt(run, start, DELTA)) return false;
-    const key = start + DELTA.length;
-    const isContent = standsAt(run, key, CONTENT);
-    if (!isContent && !standsAt(run, key, REASONING)) return false;
-    const textStart = key + (isContent ? CONTENT : REASONING).length;
-    const textEnd = endOfString(run, textStart, end);
-    if (!standsAt(run, textEnd, END_OF_DELTA)) return false;
-    this.#take(isContent ? this.text : this.reasoning, run, textStart, textEnd);
-    return true;
+  #walkOn(run: Buffer): void {
+    const walk = this.#walk;
+    for (walk.begin(run); walk.next();) {
+      if (walk.isDone) this.ended = true;
+      else if (walk.hasData && this.#scan(run, walk.start) === -1) this.#parse(run, walk.dataStart, walk.dataEnd);
+    }
   }
 
-  #scanText(run: Buffer, start: number, end: number): boolean {
-    if (!standsAt(run, start, TEXT)) return false;
-    const textStart = start + TEXT.length;
-    const textEnd = endOfString(run, textStart, end);
-    if (!standsAt(run, textEnd, END_OF_TEXT)) return false;
-    this.#take(this.text, run, textStart, textEnd);
-    return true;
+  /**
+   * Reads the event of a token where it is written as today's llama-server writes it, and is not the first.
+   * @returns the index after it; -1 when it is another.
+   */
+  #scan(run: Buffer, start: number): number {
+    if (this.head === null) return -1;
+    return this.#dialect === 'chat' ? this.#scanDelta(run, start) : this.#scanText(run, start);
+  }
+
+  #scanDelta(run: Buffer, start: number): number {
+    if (!standsAt(run, start, DELTA)) return -1;
+    const key = start + DELTA.length;
+    const isContent = standsAt(run, key, CONTENT);
+    if (!isContent && !standsAt(run, key, REASONING)) return -1;
+    return this.#scanRest(isContent ? this.text : this.reasoning, run, key + (isContent ? CONTENT : REASONING).length);
+  }
+
+  #scanText(run: Buffer, start: number): number {
+    return standsAt(run, start, TEXT) ? this.#scanRest(this.text, run, start + TEXT.length) : -1;
+  }
+
+  #scanRest(text: GrowingBytes, run: Buffer, textStart: number): number {
+    const textEnd = endOfString(run, textStart, run.length);
+    if (!standsAt(run, textEnd, this.#dialect === 'chat' ? END_OF_DELTA : END_OF_TEXT)) return -1;
+    const lineEnd = run.indexOf(NEWLINE, textEnd);
+    // Where the last member is no string there are timings.
+    if (run[lineEnd + 1] !== NEWLINE || run[lineEnd - 1] !== CLOSE_BRACE || run[lineEnd - 2] !== QUOTE) return -1;
+    this.events += 1;
+    this.hasStopMark = false;
+    this.#take(text, run, textStart, textEnd);
+    return lineEnd + 2;
   }
 
   #take(text: GrowingBytes, bytes: Buffer, start: number, end: number): void {
@@ -109,6 +122,7 @@ export class TextJournal implements StreamJournal {
   }
 
   #parse(run: Buffer, start: number, end: number): void {
+    this.events += 1;
     const event = parsedData(run, start, end);
     const choices = event?.['choices'];
     if (event === null || !Array.isArray(choices) || choices.length > 1) {
