@@ -86,6 +86,8 @@ export interface SentStream {
   readonly wantsProgress: boolean;
   readonly choices: readonly Readonly<ChoiceSum>[];
   readonly ids: readonly Buffer[];
+  /** Whether the closing `[DONE]` was sent. */
+  readonly isDone: boolean;
 }
 
 /**
@@ -98,6 +100,7 @@ export class ReplayJournal implements StreamJournal {
   readonly #sequences: number;
   readonly #sums: StreamSums;
   readonly #walk = new EventWalk();
+  #isDone = false;
 
   /**
    * @param wantsProgress the caller asked for the progress of the prompt, and gets it.
@@ -122,7 +125,8 @@ export class ReplayJournal implements StreamJournal {
   note(events: Buffer): void {
     const walk = this.#walk;
     for (walk.begin(events); walk.next();) {
-      if (walk.hasData && !walk.isDone) this.#sums.add(events, walk.dataStart, walk.dataEnd);
+      if (walk.isDone) this.#isDone = true;
+      else if (walk.hasData) this.#sums.add(events, walk.dataStart, walk.dataEnd);
     }
   }
 
@@ -133,6 +137,7 @@ export class ReplayJournal implements StreamJournal {
       wantsProgress: this.#wantsProgress,
       choices: this.#sums.choices.map((choice) => ({ ...choice })),
       ids: [...this.#sums.ids.list],
+      isDone: this.#isDone,
     };
   }
 }

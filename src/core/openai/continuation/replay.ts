@@ -7,9 +7,6 @@ import { type ReplayJournal, type SentStream, StreamSums } from './replay-journa
 const CLOSE_BRACE = 0x7d;
 const QUOTE = 0x22;
 const NOTHING = Buffer.alloc(0);
-/** What the engine reads as: take any (`LLAMA_DEFAULT_SEED` in llama.cpp `include/llama.h`). */
-const RANDOM_SEEDS: ReadonlySet<unknown> = new Set([undefined, null, -1, 0xffff_ffff]);
-
 type Fields = Readonly<Record<string, unknown>>;
 
 /**
@@ -29,11 +26,6 @@ export function canReplay(route: EngineRoute, fields: Fields): boolean {
   if (!route.canStream) return false;
   if (route.dialect === 'messages') return isGreedy(fields);
   return route.dialect !== 'responses' || !(Number(fields['n_cmpl'] ?? fields['n'] ?? 1) > 1);
-}
-
-/** Whether the caller leaves the seed to the engine, so that one must be set to have the same answer again. */
-export function needsSeed(route: EngineRoute, fields: Fields): boolean {
-  return route.dialect !== 'messages' && RANDOM_SEEDS.has(fields['seed']);
 }
 
 /** Sets the seed, whatever the body says of it: of a name that comes twice llama-server takes the last. */
@@ -75,7 +67,7 @@ class ReplaySplicer implements StreamSplicer {
         continue;
       }
       const data = run.subarray(walk.dataStart, walk.dataEnd);
-      const verdict = walk.isDone ? 'pass' : this.#judge(data);
+      const verdict = walk.isDone ? (this.#sent.isDone ? 'leave-out' : 'pass') : this.#judge(data);
       const isLate = !this.#hasCaughtUp && (walk.isDone || endsDialect(data, this.#sent.dialect));
       if (verdict === 'differs' || isLate) {
         this.#differs = true;
