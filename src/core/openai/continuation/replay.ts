@@ -7,6 +7,7 @@ import { type ReplayJournal, type SentStream, StreamSums } from './replay-journa
 const CLOSE_BRACE = 0x7d;
 const QUOTE = 0x22;
 const NOTHING = Buffer.alloc(0);
+
 type Fields = Readonly<Record<string, unknown>>;
 
 /**

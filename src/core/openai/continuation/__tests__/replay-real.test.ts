@@ -41,6 +41,8 @@ const REQUESTS: readonly (readonly [string, string, Record<string, unknown>])[] 
     { input: 'Tell me a story.', ...CALL, tool_choice: 'required', tools: [{ type: 'function', ...FUNCTION }] },
   ],
   ['messages', '/v1/messages', { messages: MESSAGES, ...GREEDY }],
+  ['messages, likeliest token only', '/v1/messages', { messages: MESSAGES, ...SAMPLED, top_k: 1 }],
+  ['infill, sampled', '/infill', { input_prefix: 'def ', input_suffix: 'return', ...SAMPLED }],
   [
     'messages, a tool call',
     '/v1/messages',
