@@ -6,6 +6,7 @@ import { endOfString, isRecord, parsedData, standsAt } from './json-bytes.ts';
 const QUOTE = 0x22;
 const CLOSE_BRACE = 0x7d;
 const NEWLINE = 0x0a;
+const LEAST_MULTIBYTE = 0x80;
 
 /** The dialects that can be continued behind their text. */
 export type TextDialect = 'chat' | 'completions';
@@ -59,6 +60,14 @@ export class TextJournal implements StreamJournal {
   /** Whether the client has seen any text. */
   get isEmpty(): boolean {
     return this.text.length === 0 && this.reasoning.length === 0;
+  }
+
+  /**
+   * Whether each token had an event with text of its own. A character of several tokens has one, and the tags around
+   * reasoning have none.
+   */
+  get isCountExact(): boolean {
+    return this.reasoning.length === 0 && this.text.view().every((byte) => byte < LEAST_MULTIBYTE);
   }
 
   note(run: Buffer): void {

@@ -21,12 +21,14 @@ export class TextSplicer implements StreamSplicer {
   readonly #dialect: TextDialect;
   readonly #head: StreamHead | null;
   readonly #known: Known;
+  readonly #isCountExact: boolean;
   readonly #hasRole: boolean;
 
   constructor(journal: TextJournal, dialect: TextDialect, known: Known) {
     this.#dialect = dialect;
     this.#head = journal.head;
     this.#known = known;
+    this.#isCountExact = journal.isCountExact;
     this.#hasRole = journal.head !== null;
   }
 
@@ -52,12 +54,12 @@ export class TextSplicer implements StreamSplicer {
   }
 
   /**
-   * Tokens of the whole answer. Those before the cut were counted by their events, which some have none: as many as the
-   * new engine found in their text are there at least.
+   * Tokens of the whole answer. Those before the cut were counted by their events. Where some have none, they are as many as
+   * the new engine found in their text; elsewhere that would count the tags of reasoning that never was.
    */
   #total(part: TokenCounts): number {
     const { budget, promptTokens } = this.#known;
-    const inText = promptTokens === null ? 0 : part.promptTokens - promptTokens;
+    const inText = promptTokens === null || this.#isCountExact ? 0 : part.promptTokens - promptTokens;
     const all = Math.max(budget.generated, inText) + part.completionTokens;
     return budget.end === null ? Math.min(budget.asked ?? Infinity, all) : budget.generated;
   }

@@ -11,14 +11,21 @@ export interface StreamingEngine extends AsyncDisposable {
   stream(route: string, body: Buffer | Record<string, unknown>): Promise<Buffer[]>;
 }
 
-/** @param vocabulary of the model: the larger, the less often its tokens are those that its text would be cut into. */
-export async function startStreamingEngine(vocabulary = 448, parallel = 1): Promise<StreamingEngine> {
+/**
+ * @param vocabulary of the model: the larger, the less often its tokens are those that its text would be cut into.
+ * @param args more options for llama-server.
+ */
+export async function startStreamingEngine(
+  vocabulary = 448,
+  parallel = 1,
+  args: string[] = [],
+): Promise<StreamingEngine> {
   const command = process.env['LLAMA_SERVER_PATH'] ?? '';
   // Without this the tests would try to run the current directory.
   if (command === '') throw new Error('LLAMA_SERVER_PATH is not set: run the tests through npm test.');
   const directory = await temporaryDirectory();
   const { path: model } = await writeTinyModel(path.join(directory.path, 'tiny.gguf'), { vocabulary });
-  const { engine } = supervised(command, model, { parallel });
+  const { engine } = supervised(command, model, { parallel, args });
   await engine.start();
   const { dispatcher, headers } = await engine.ready(AbortSignal.timeout(30_000));
   return {

@@ -24,13 +24,17 @@ after(() => engine[Symbol.asyncDispose]());
 interface Choice {
   text?: string;
   finish_reason: string | null;
-  delta?: { role?: string; content?: string | null };
+  delta?: { role?: string; content?: string | null; reasoning_content?: string };
 }
 
 const choicesOf = (events: readonly Buffer[]) => dataOf(events).flatMap((event) => event['choices'] as Choice[]);
 const textOf = (events: readonly Buffer[]) =>
   choicesOf(events)
     .map((choice) => choice.text ?? choice.delta?.content ?? '')
+    .join('');
+const reasoningOf = (events: readonly Buffer[]) =>
+  choicesOf(events)
+    .map((choice) => choice.delta?.reasoning_content ?? '')
     .join('');
 const finishesOf = (events: readonly Buffer[]) =>
   choicesOf(events)
@@ -196,4 +200,33 @@ describe('a stream of text that is cut', () => {
       }
     });
   }
+});
+
+/** The answer of this one begins with reasoning. */
+const THINKING_TEMPLATE = `{%- for message in messages -%}
+{{ '<|im_start|>' + message.role + '\\n' }}
+{%- if message.reasoning_content -%}{{ '<think>' + message.reasoning_content + '</think>' }}{%- endif -%}
+{{ message.content + '<|im_end|>\\n' }}
+{%- endfor -%}
+{%- if add_generation_prompt -%}{{ '<|im_start|>assistant\\n<think>' }}{%- endif -%}`;
+
+it('reasoning goes on as reasoning, and content behind it as content', DEADLINE, async () => {
+  await using thinking = await startStreamingEngine(448, 1, ['--chat-template', THINKING_TEMPLATE]);
+  const original = Buffer.from(JSON.stringify({ ...BODIES.chat, max_tokens: 12 }));
+  const whole = await thinking.stream(ROUTES.chat, original);
+  assert.ok(reasoningOf(whole).length > 12);
+  for (const cut of [1, 4, 8]) {
+    const sent = whole.slice(0, cut);
+    const continuation = textContinuation(journalOf('chat', sent), original, 'chat');
+    const client = [...sent, ...spliced(continuation!.splicer, await thinking.stream(ROUTES.chat, continuation!.body))];
+    assert.deepEqual([reasoningOf(client), textOf(client)], [reasoningOf(whole), ''], `cut at ${cut}`);
+    assertOneStream('chat', client, whole, `cut at ${cut}`);
+  }
+  const [first] = dataOf(whole);
+  const content = { ...first, choices: [{ finish_reason: null, index: 0, delta: { content: 'su' } }] };
+  const sent = [...whole.slice(0, 5), Buffer.from(`data: ${JSON.stringify(content)}\n\n`)];
+  const continuation = textContinuation(journalOf('chat', sent), original, 'chat');
+  const rest = spliced(continuation!.splicer, await thinking.stream(ROUTES.chat, continuation!.body));
+  assert.equal(reasoningOf(rest), '');
+  assert.ok(textOf(rest).length > 6);
 });
