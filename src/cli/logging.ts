@@ -72,6 +72,7 @@ export function logEvents(logger: Logger, events: LlameroEmitter): () => void {
     logger.warn({ ok }, `rate limits: ${message}`);
   });
   listen('info', 'retry', (fields) => logger.info(fields, 'request is sent again'));
+  listen('info', 'stream-continued', (fields) => logger.info(fields, 'stream goes on with another engine'));
   listen('warn', 'circuit', (fields) => logger.warn(fields, `circuit ${fields.to}`));
   listen('warn', 'request-suspect', (fields) => {
     logger.warn(fields, fields.refused ? 'request is refused from now on: engines died of it' : 'request is a suspect');

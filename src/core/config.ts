@@ -149,6 +149,10 @@ export const configSchema = z.strictObject({
       total: positiveMilliseconds('A whole stream; null: no limit').nullable().default(null),
     })
     .prefault({}),
+  streamContinuation: z
+    .enum(['fast', 'exact', 'off'])
+    .default('fast')
+    .describe('How a stream goes on whose engine was lost: soon; only where the answer stays the same; or not at all'),
   memoryLimit: z
     .number()
     .int()

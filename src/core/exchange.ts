@@ -1,6 +1,7 @@
 import type { Client } from './admission/client.ts';
 import type { RateLimitState } from './admission/rate-limit-policy.ts';
 import type { LlameroError } from './errors.ts';
+import type { StreamPlan } from './openai/continuation/plan-stream.ts';
 import type { PromptProgress } from './openai/prompt-progress.ts';
 import type { RequestWork } from './openai/request-work.ts';
 import type { EngineRoute } from './openai/routes.ts';
@@ -23,6 +24,8 @@ export interface PipelineRequest {
   readonly body: Buffer | null;
   /** What the body asks of the engine. */
   readonly work: RequestWork;
+  /** How the stream goes on if its engine is lost; null: it ends with an error, or is no stream. */
+  readonly continuation: StreamPlan | null;
   /** Whether the caller asked for a stream (`"stream": true`). */
   readonly stream: boolean;
   /** Headers that travel on to the engine, such as `traceparent`. */

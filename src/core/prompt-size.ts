@@ -1,5 +1,6 @@
 import type { ReadyEngine } from './engine/engine-endpoint.ts';
 import type { PipelineRequest } from './exchange.ts';
+import { hasMedia } from './openai/continuation/plan-stream.ts';
 
 type Fields = Record<string, unknown>;
 
@@ -73,12 +74,4 @@ async function ask(engine: ReadyEngine, path: string, body: Buffer, signal: Abor
     return {};
   }
   return (await answer.body.json()) as Fields;
-}
-
-function hasMedia(messages: unknown): boolean {
-  if (!Array.isArray(messages)) return false;
-  return messages.some((message: { content?: unknown } | null) => {
-    const content = message?.content;
-    return Array.isArray(content) && content.some((part: { type?: unknown } | null) => part?.type !== 'text');
-  });
 }

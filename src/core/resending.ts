@@ -13,7 +13,6 @@ export interface Failure {
   /** What the connection broke with; null when the engine answered. */
   readonly lost: NodeJS.ErrnoException | null;
   readonly call: EngineCall | null;
-  readonly answerStarted: boolean;
   /** In ms; null: no limit. */
   readonly deadlineLeftMs: number | null;
 }
@@ -24,6 +23,7 @@ export class Resending {
   readonly #request: PipelineRequest;
   #sends = 0;
   #losses = 0;
+  #strikes = 0;
   /** Of a request that was at an engine which died. */
   #fingerprint: Fingerprint | null = null;
 
@@ -47,6 +47,19 @@ export class Resending {
     this.#fingerprint = poison.inspect(this.#request.route.name, this.#request.body) ?? this.#fingerprint;
   }
 
+  /** Whether engines died of it too often, so that no other may get it. */
+  get isRefused(): boolean {
+    return this.#strikes > 1;
+  }
+
+  /** Its stream goes on with another engine, for the n-th time. */
+  goesOn(error: LlameroError, attempt: number): void {
+    const { id, route, continuation } = this.#request;
+    const cause = String(error.details['cause'] ?? error.code);
+    const way = continuation?.way ?? 'replay';
+    this.#context.events.publish('stream-continued', { id, route: route.name, attempt, way, cause });
+  }
+
   countSend(): void {
     this.#sends += 1;
     if (this.#sends === 1) this.#context.retryBudget.countRequest();
@@ -64,12 +77,13 @@ export class Resending {
     if (body === null || !isBlamedOnRequests(explanation.details['cause'])) return;
     this.#fingerprint ??= fingerprintOf(route.name, body);
     const { strikes, refused } = this.#context.poison.strike(this.#fingerprint, generation);
+    this.#strikes = strikes;
     this.#losses = Math.max(this.#losses, strikes);
     this.#context.events.publish('request-suspect', { id, route: route.name, strikes, refused });
   }
 
   /** @returns after how many ms it is sent again; null: it is not. */
-  delayOf({ error, lost, call, answerStarted, deadlineLeftMs }: Failure): number | null {
+  delayOf({ error, lost, call, deadlineLeftMs }: Failure): number | null {
     const { engine, retry, retryBudget, events } = this.#context;
     const { id, route } = this.#request;
     const attempt = this.#sends;
@@ -82,7 +96,7 @@ export class Resending {
         engineLost: lost !== null && lossOf(lost) === 'broken',
         losses: this.#losses,
         attempt,
-        answerStarted,
+        answerStarted: false,
         cancelled: false,
         deadlineLeftMs,
         engineIsAway: engine.current()?.generation !== call?.engine.generation,

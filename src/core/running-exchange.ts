@@ -10,13 +10,15 @@ import type { ExchangeContext } from './exchange-context.ts';
 import { ExchangeReport } from './exchange-report.ts';
 import type { Exchange, PipelineRequest, ResponseSink } from './exchange.ts';
 import { lossOf } from './lost-connection.ts';
-import { bodyForEngine } from './openai/body-edit.ts';
+import { bodyForEngine, limitTokens } from './openai/body-edit.ts';
+import { withSeed } from './openai/continuation/replay.ts';
 import { withNoticeAtCap } from './openai/budget-notice.ts';
 import type { PromptProgress } from './openai/prompt-progress.ts';
 import { Resending } from './resending.ts';
 import type { BreakerPass } from './resilience/circuit-breaker.ts';
 import { deadlineExceeded, timeLeftMs } from './resilience/deadlines.ts';
 import type { QuarantinedRequest } from './resilience/quarantine.ts';
+import { StreamContinuation } from './stream-continuation.ts';
 import { TokenAccount } from './token-account.ts';
 import { Waiting, waitedInVain } from './waiting.ts';
 
@@ -54,6 +56,10 @@ export class RunningExchange implements Exchange, SlotWaiter, CallOwner, Quarant
   #holdsSlot = false;
   #inQuarantine = false;
   #entry: Entry | null = null;
+  /** What the present engine is asked, but for what llamero asks for itself; null before the first sending, and for GET. */
+  #body: Buffer | null = null;
+  #continuation: StreamContinuation | null = null;
+  #headSent = false;
   #call: EngineCall | null = null;
   #pass: BreakerPass | null = null;
   #totalTimer: NodeJS.Timeout | undefined;
@@ -132,28 +138,41 @@ export class RunningExchange implements Exchange, SlotWaiter, CallOwner, Quarant
   }
 
   onCallProgress(progress: PromptProgress): void {
+    if (this.#headSent) return;
     this.#account.promptIs(progress.total, progress.cached);
+    this.#continuation?.promptIs(progress.total, progress.cached);
     if (this.#phase === 'sending') this.#sink.onProgress?.(progress);
   }
 
   onCallEvents(events: Buffer, tokens: number): boolean {
-    if (this.#phase === 'sending') {
-      this.#phase = 'streaming';
-      this.#sendHead('text/event-stream');
+    const left = this.#continuation === null ? events : this.#continuation.pass(events);
+    if (left === null) {
+      this.#fail(
+        new LlameroError('stream_interrupted', 'The engine was lost, and the answer of the next one differs.'),
+      );
+      return true;
     }
     this.#account.generated(tokens);
+    if (left.length === 0) return true;
+    this.#phase = 'streaming';
+    this.#sendHead('text/event-stream');
     const cap = this.#entry?.tokenCap ?? null;
-    if (cap === null) return this.#sink.onData(events);
+    if (cap === null) return this.#sink.onData(left);
     const generated = () => this.#call?.usage()?.completionTokens ?? 0;
-    return this.#sink.onData(withNoticeAtCap(events, this.#request.route.dialect, cap, generated));
+    return this.#sink.onData(withNoticeAtCap(left, this.#request.route.dialect, cap, generated));
   }
 
   onCallAnswer(body: Buffer): void {
+    if (this.#headSent) {
+      this.#fail(new LlameroError('engine_bad_response', 'The engine did not go on with the stream.'));
+      return;
+    }
     this.#sendHead('application/json; charset=utf-8');
     this.#sink.onData(body);
   }
 
-  onCallEnd(usage: TokenCounts | null): void {
+  onCallEnd(part: TokenCounts | null): void {
+    const usage = this.#continuation?.usage(part) ?? part;
     if (usage !== null) this.#account.usageIs(usage);
     this.#resending.answered();
     if (!this.#settle(null)) return;
@@ -220,8 +239,9 @@ export class RunningExchange implements Exchange, SlotWaiter, CallOwner, Quarant
     try {
       const ready = await this.#context.engine.ready(this.#waiting.signal());
       if (this.#phase === 'awaiting-engine') this.#send(ready);
-    } catch (error) {
-      this.#fail(toLlameroError(error));
+    } catch (thrown) {
+      const error = toLlameroError(thrown);
+      this.#fail(this.#headSent ? interrupted(error, error) : error);
     }
   }
 
@@ -240,7 +260,8 @@ export class RunningExchange implements Exchange, SlotWaiter, CallOwner, Quarant
     this.#resending.countSend();
     this.#call = new EngineCall(engine, this.#request, this);
     this.#context.calls.add(this.#call);
-    this.#call.send(bodyForEngine(this.#request, this.#entry?.tokenCap ?? null));
+    this.#body ??= this.#firstBody();
+    this.#call.send(this.#body === null ? null : bodyForEngine(this.#body, this.#request));
   }
 
   /**
@@ -280,11 +301,14 @@ export class RunningExchange implements Exchange, SlotWaiter, CallOwner, Quarant
   }
 
   #sendAgainOrFail(error: LlameroError, lost: NodeJS.ErrnoException | null): void {
-    const answerStarted = this.#phase === 'streaming';
+    if (this.#headSent) {
+      this.#goOnOrFail(error, lost);
+      return;
+    }
     const left = timeLeftMs(this.#request.timeoutMs, this.#startedAt, performance.now());
-    const delayMs = this.#resending.delayOf({ error, lost, call: this.#call, answerStarted, deadlineLeftMs: left });
+    const delayMs = this.#resending.delayOf({ error, lost, call: this.#call, deadlineLeftMs: left });
     if (delayMs === null) {
-      this.#fail(answerStarted && lost !== null ? interrupted(error, lost) : error);
+      this.#fail(error);
       return;
     }
     this.#endCall(error);
@@ -293,11 +317,43 @@ export class RunningExchange implements Exchange, SlotWaiter, CallOwner, Quarant
     else this.#resendTimer = setTimeout(() => this.#toEngine(), delayMs);
   }
 
+  /** The client has a part of the answer: another engine goes on, or the stream ends with the error. */
+  #goOnOrFail(error: LlameroError, lost: NodeJS.ErrnoException | null): void {
+    const isLost = lost !== null || error.code === 'engine_bad_response' || error.code === 'stream_interrupted';
+    const next = isLost && !this.#resending.isRefused ? (this.#continuation?.next() ?? null) : null;
+    if (next === null) {
+      this.#fail(lost === null ? error : interrupted(error, lost));
+    } else if (next.kind === 'end') {
+      this.#sink.onData(next.events);
+      this.onCallEnd(null);
+    } else {
+      this.#endCall(error);
+      this.#resending.goesOn(error, this.#continuation?.continuations ?? 1);
+      this.#body = next.body;
+      this.#phase = 'resending';
+      this.#toEngine();
+    }
+  }
+
+  /** @returns what the first engine is asked: a replay needs a seed, and a token limit may be shorter than what was asked for. */
+  #firstBody(): Buffer | null {
+    const { body, route, continuation } = this.#request;
+    if (body === null) return null;
+    const cap = this.#entry?.tokenCap ?? null;
+    const capped = cap === null ? body : limitTokens(body, route, cap);
+    if (continuation === null) return capped;
+    const seeded = continuation.needsSeed ? withSeed(capped, randomSeed()) : capped;
+    this.#continuation = new StreamContinuation(continuation, this.#request, seeded);
+    return seeded;
+  }
+
   #isSettled(): boolean {
     return this.#phase === 'settled';
   }
 
   #sendHead(contentType: string): void {
+    if (this.#headSent) return;
+    this.#headSent = true;
     const { status, queueMs, engineMs } = this.#report;
     this.#sink.onHead({ status, contentType, queueMs, engineMs });
   }
@@ -355,4 +411,8 @@ export class RunningExchange implements Exchange, SlotWaiter, CallOwner, Quarant
 
 function interrupted({ message, details }: LlameroError, cause: Error): LlameroError {
   return new LlameroError('stream_interrupted', message, { details, cause });
+}
+
+function randomSeed(): number {
+  return Math.floor(Math.random() * 2 ** 31);
 }

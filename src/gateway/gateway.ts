@@ -199,6 +199,7 @@ function relayContext(provider: GatewayBackend, config: Config, limits: GatewayL
     heldBodiesLimitBytes: Math.max(2 * config.gateway.bodyLimit, (config.memoryLimit * MEGABYTE) / 4),
     heldBodiesBytes: 0,
     allowRemoteMedia: config.gateway.allowRemoteMedia,
+    continuation: config.streamContinuation,
     timeoutMs: isProduction(config) ? config.requestTimeout : null,
     streamTimeoutMs: config.timeouts.total,
     answers: new AnswerKeeper(limits.heartbeatIntervalMs),

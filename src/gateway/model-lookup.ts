@@ -50,6 +50,7 @@ function fetchList(backend: GatewayBackend, client: ServerResponse): Promise<Buf
         client: ANONYMOUS,
         body: null,
         work: NO_WORK,
+        continuation: null,
         stream: false,
         timeoutMs: null,
       },

@@ -3,16 +3,17 @@ import type { RateLimitState } from '../core/admission/rate-limit-policy.ts';
 import { LlameroError, toLlameroError } from '../core/errors.ts';
 import type { Exchange, ResponseHead, ResponseSink } from '../core/exchange.ts';
 import { streamErrorEvent } from '../core/openai/error-body.ts';
+import type { ContinuationMode } from '../core/openai/continuation/plan-stream.ts';
 import type { PromptProgress } from '../core/openai/prompt-progress.ts';
-import { NO_WORK, type RequestWork } from '../core/openai/request-work.ts';
+import { NO_WORK } from '../core/openai/request-work.ts';
 import type { EngineRoute } from '../core/openai/routes.ts';
 import { answerError, refuseAndClose } from './answer.ts';
 import type { AnswerKeeper, KeptAnswer } from './answer-keeper.ts';
 import type { GatewayBackend } from './backend.ts';
 import type { GatewayRequest, GatewayResponse } from './gateway-message.ts';
 import type { GatewayLimits } from './limits.ts';
-import { checkBody, checkContentHeaders } from './request-body.ts';
-import { contentLengthOf, timeoutOf, traceHeaders } from './request-headers.ts';
+import { checkBody, type CheckedBody, checkContentHeaders } from './request-body.ts';
+import { contentLengthOf, continuationOf, timeoutOf, traceHeaders } from './request-headers.ts';
 import { RelayedStream } from './relayed-stream.ts';
 import type { StreamPacer } from './stream-pacer.ts';
 
@@ -26,6 +27,8 @@ export interface RelayContext {
   /** How many are held now. */
   heldBodiesBytes: number;
   readonly allowRemoteMedia: boolean;
+  /** How streams go on whose request does not say. */
+  readonly continuation: ContinuationMode;
   /** Whole-request limit of answers that are no streams, in ms; null: none. */
   readonly timeoutMs: number | null;
   /** Whole-request limit of streams, in ms; null: none. */
@@ -40,6 +43,9 @@ export interface RelayContext {
   /** Called when the last running relay ended. */
   onIdle: (() => void) | null;
 }
+
+/** What there is to know of a request without a body. */
+const NO_BODY: CheckedBody = { stream: false, work: NO_WORK, continuation: null };
 
 /**
  * One relayed request, from its first body byte to the end of its answer. This is the hot path: no promise and no
@@ -93,7 +99,7 @@ export class Relay implements ResponseSink, KeptAnswer {
       const { headers } = this.#request;
       this.#timeoutHeaderMs = timeoutOf(headers['x-request-timeout'], null);
       if (this.#route.method === 'GET') {
-        this.#run(null, NO_WORK, false);
+        this.#run(null, NO_BODY);
         return;
       }
       if ((contentLengthOf(headers['content-length']) ?? 0) > this.#context.bodyLimitBytes) {
@@ -137,8 +143,9 @@ export class Relay implements ResponseSink, KeptAnswer {
     this.#moreBody = null;
     try {
       if (this.#context.closing !== null) throw this.#context.closing;
-      const { stream, work } = checkBody(body, this.#route, this.#context.allowRemoteMedia);
-      this.#run(body, work, stream);
+      const { allowRemoteMedia, continuation } = this.#context;
+      const mode = continuationOf(this.#request.headers['x-stream-continuation'], continuation);
+      this.#run(body, checkBody(body, this.#route, { allowRemoteMedia, continuation: mode }));
     } catch (error) {
       if (!this.#ended) this.#fail(toLlameroError(error));
     }
@@ -250,7 +257,7 @@ export class Relay implements ResponseSink, KeptAnswer {
     if (this.#stalledTicks * heartbeatIntervalMs >= stalledClientMs) this.#response.destroy();
   }
 
-  #run(body: Buffer | null, work: RequestWork, stream: boolean): void {
+  #run(body: Buffer | null, { stream, work, continuation }: CheckedBody): void {
     this.#isStream = stream;
     const ownMs = stream ? this.#context.streamTimeoutMs : this.#context.timeoutMs;
     const askedMs = this.#timeoutHeaderMs;
@@ -262,6 +269,7 @@ export class Relay implements ResponseSink, KeptAnswer {
         client: this.#response.client,
         body,
         work,
+        continuation,
         stream,
         headers: traceHeaders(this.#request.headers.traceparent),
         timeoutMs: askedMs === null ? ownMs : Math.min(askedMs, ownMs ?? askedMs),

@@ -2,6 +2,7 @@ import { isUtf8 } from 'node:buffer';
 import { LlameroError } from '../core/errors.ts';
 import { checkHazards } from '../core/openai/engine-hazards.ts';
 import { isNestedDeeperThan } from '../core/openai/json-scan.ts';
+import { type ContinuationMode, planStream, type StreamPlan } from '../core/openai/continuation/plan-stream.ts';
 import { type RequestWork, workOf } from '../core/openai/request-work.ts';
 import type { EngineRoute } from '../core/openai/routes.ts';
 import { MAX_NESTING } from './limits.ts';
@@ -13,6 +14,8 @@ export interface CheckedBody {
   readonly stream: boolean;
   /** What it asks of the engine. */
   readonly work: RequestWork;
+  /** How the stream goes on if its engine is lost; null also where it is no stream. */
+  readonly continuation: StreamPlan | null;
 }
 
 /**
@@ -22,7 +25,11 @@ export interface CheckedBody {
  *
  * @throws LlameroError `invalid_request` or `permission_denied`.
  */
-export function checkBody(body: Buffer, route: EngineRoute, allowRemoteMedia: boolean): CheckedBody {
+export function checkBody(
+  body: Buffer,
+  route: EngineRoute,
+  { allowRemoteMedia, continuation }: { readonly allowRemoteMedia: boolean; readonly continuation: ContinuationMode },
+): CheckedBody {
   const fields = parseObject(body);
   const stream = fields['stream'];
   if (stream !== undefined && stream !== null && typeof stream !== 'boolean') {
@@ -32,7 +39,12 @@ export function checkBody(body: Buffer, route: EngineRoute, allowRemoteMedia: bo
   }
   checkMedia(fields, allowRemoteMedia);
   checkHazards(fields);
-  return { stream: stream === true && route.canStream, work: workOf(route, fields, body.length) };
+  const isStream = stream === true && route.canStream;
+  return {
+    stream: isStream,
+    work: workOf(route, fields, body.length),
+    continuation: isStream ? planStream(route, fields, continuation) : null,
+  };
 }
 
 /** Refuses what is not JSON by its own description. An absent content type is taken for JSON. */

@@ -1,4 +1,5 @@
 import { LlameroError } from '../core/errors.ts';
+import type { ContinuationMode } from '../core/openai/continuation/plan-stream.ts';
 import { newRequestId } from '../core/request-id.ts';
 
 /** Reading of the few request headers that mean something to the gateway itself. Pure, except for a new request id. */
@@ -30,6 +31,18 @@ export function timeoutOf(header: string | string[] | undefined, ownMs: number |
     });
   }
   return Math.min(asked, ownMs ?? LONGEST_TIMEOUT_MS);
+}
+
+/**
+ * `X-Stream-Continuation`, or the server's own mode without it.
+ * @throws LlameroError `invalid_request` for anything but `fast`, `exact` and `off`.
+ */
+export function continuationOf(header: string | string[] | undefined, own: ContinuationMode): ContinuationMode {
+  if (header === undefined) return own;
+  if (header === 'fast' || header === 'exact' || header === 'off') return header;
+  throw new LlameroError('invalid_request', 'X-Stream-Continuation must be fast, exact or off.', {
+    param: 'x-stream-continuation',
+  });
 }
 
 /** The declared body length, or null without one. Node has refused lengths that are not numbers before this is called. */

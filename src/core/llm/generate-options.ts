@@ -8,6 +8,8 @@ const callShape = {
   signal: z.instanceof(AbortSignal).optional(),
   /** Limit for the whole call in ms. Default: none. */
   timeout: z.number().int().min(1).max(2_147_483_647).optional(),
+  /** How a stream goes on whose engine was lost. Default: `streamContinuation` of the configuration. */
+  continuation: z.enum(['fast', 'exact', 'off']).optional(),
   /** On whose behalf the call is made. */
   client: clientOptionsSchema.optional(),
   /** Further fields of the request body, as llama-server understands them. */

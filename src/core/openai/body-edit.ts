@@ -16,17 +16,14 @@ const ONLY_PROGRESS = Buffer.from('{"return_progress":true');
 /** What a body for the engine is made from. */
 interface EditedRequest {
   readonly route: EngineRoute;
-  readonly body: Buffer | null;
   readonly stream: boolean;
   readonly work: RequestWork;
 }
 
-/** The body as it goes to the engine. @param tokenCap the engine may generate no more than this; null: what the caller asked for. */
-export function bodyForEngine({ body, route, stream, work }: EditedRequest, tokenCap: number | null): Buffer | null {
-  if (body === null) return null;
-  const capped = tokenCap === null ? body : limitTokens(body, route, tokenCap);
+/** The body as it goes to the engine, with what llamero asks for itself. @param body the caller's, or what continues it. */
+export function bodyForEngine(body: Buffer, { route, stream, work }: EditedRequest): Buffer {
   // Of several sequences the progress of one would come amid the tokens of another.
-  return stream && work.sequences === 1 && !work.wantsProgress ? askForProgress(capped, route) : capped;
+  return stream && work.sequences === 1 && !work.wantsProgress ? askForProgress(body, route) : body;
 }
 
 /** Asks the engine to tell how far it has read the prompt: a sign of life, and the exact number of prompt tokens. */

@@ -6,7 +6,8 @@ import { isNestedDeeperThan } from '../../core/openai/json-scan.ts';
 import { checkBody, checkContentHeaders } from '../request-body.ts';
 
 const CHAT = engineRoute('POST /v1/chat/completions');
-const check = (text: string, route = CHAT) => checkBody(Buffer.from(text), route, false);
+const check = (text: string, route = CHAT) =>
+  checkBody(Buffer.from(text), route, { allowRemoteMedia: false, continuation: 'fast' });
 
 const deep = (levels: number) => '['.repeat(levels) + ']'.repeat(levels);
 

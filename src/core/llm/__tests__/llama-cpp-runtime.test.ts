@@ -680,6 +680,7 @@ function askWhole(provider: LlamaCppProvider, body: object): { exchange: Exchang
       client: ANONYMOUS,
       body: bytes,
       work: workOf(route, body as Record<string, unknown>, bytes.length),
+      continuation: null,
       stream: false,
       timeoutMs: null,
     },

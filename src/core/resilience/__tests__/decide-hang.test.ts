@@ -28,11 +28,7 @@ describe('the decision that an engine hangs', () => {
 
     ['a stopped process', look('silent', 'frozen'), 'hang'],
     ['a stopped process during a prompt', { ...reading, ...look('silent', 'frozen') }, 'hang'],
-    [
-      'a process that was stopped just now',
-      { engineSilenceMs: 900, ...look('silent', 'frozen') },
-      'wait',
-    ],
+    ['a process that was stopped just now', { engineSilenceMs: 900, ...look('silent', 'frozen') }, 'wait'],
 
     ['counters that advance', look('advanced'), 'alive'],
     ['counters that advance, after any time', { ...silentFor(500_000), ...look('advanced') }, 'alive'],

@@ -1,0 +1,38 @@
+import type { EngineRoute } from '../routes.ts';
+import type { ContinuationWay } from './continuation.ts';
+import { planContinuation } from './continuation-plan.ts';
+import { canReplay } from './replay.ts';
+
+/** `fast`: as soon as may be; `exact`: only so that the answer is the same; `off`: not at all. */
+export type ContinuationMode = 'fast' | 'exact' | 'off';
+
+/** How one stream will go on if its engine is lost. */
+export interface StreamPlan {
+  readonly way: ContinuationWay;
+  readonly isExact: boolean;
+  /** The first engine must be given a seed. */
+  readonly needsSeed: boolean;
+}
+
+/** Decides from a parsed body. @returns null when the stream would end with an error instead. */
+export function planStream(
+  route: EngineRoute,
+  fields: Readonly<Record<string, unknown>>,
+  mode: ContinuationMode,
+): StreamPlan | null {
+  if (mode === 'off') return null;
+  const facts = { route, fields, mode, hasMedia: hasMedia(fields['messages']), canReplay: canReplay(route, fields) };
+  const { way, needsSeed } = planContinuation(facts);
+  if (way === null) return null;
+  // The others go on behind what was sent, however it came about.
+  return { way, isExact: mode === 'exact', needsSeed: needsSeed && way === 'replay' };
+}
+
+/** Whether a chat has parts that are no text. */
+export function hasMedia(messages: unknown): boolean {
+  if (!Array.isArray(messages)) return false;
+  return messages.some((message: { content?: unknown } | null) => {
+    const content = message?.content;
+    return Array.isArray(content) && content.some((part: { type?: unknown } | null) => part?.type !== 'text');
+  });
+}
