@@ -55,7 +55,8 @@ export class Resending {
   /** Its stream goes on with another engine, for the n-th time. */
   goesOn(error: LlameroError, attempt: number): void {
     const { id, route, continuation } = this.#request;
-    const cause = String(error.details['cause'] ?? error.code);
+    const { cause: named } = error.details;
+    const cause = typeof named === 'string' ? named : error.code;
     const way = continuation?.way ?? 'replay';
     this.#context.events.publish('stream-continued', { id, route: route.name, attempt, way, cause });
   }

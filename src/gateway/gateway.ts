@@ -5,6 +5,7 @@ import { SessionRoll } from '../core/admission/session-roll.ts';
 import { parseTrustedProxies, type TrustedProxies } from '../core/admission/trusted-proxies.ts';
 import { type Config, isProduction, parseConfig } from '../core/config.ts';
 import { LlameroError } from '../core/errors.ts';
+import { continuationRules } from '../core/openai/continuation/plan-stream.ts';
 import { hostNameOf, type KeyVerifier } from './access.ts';
 import { AnswerKeeper } from './answer-keeper.ts';
 import type { GatewayBackend } from './backend.ts';
@@ -199,7 +200,7 @@ function relayContext(provider: GatewayBackend, config: Config, limits: GatewayL
     heldBodiesLimitBytes: Math.max(2 * config.gateway.bodyLimit, (config.memoryLimit * MEGABYTE) / 4),
     heldBodiesBytes: 0,
     allowRemoteMedia: config.gateway.allowRemoteMedia,
-    continuation: config.streamContinuation,
+    continuation: continuationRules(config),
     timeoutMs: isProduction(config) ? config.requestTimeout : null,
     streamTimeoutMs: config.timeouts.total,
     answers: new AnswerKeeper(limits.heartbeatIntervalMs),

@@ -3,7 +3,7 @@ import type { RateLimitState } from '../core/admission/rate-limit-policy.ts';
 import { LlameroError, toLlameroError } from '../core/errors.ts';
 import type { Exchange, ResponseHead, ResponseSink } from '../core/exchange.ts';
 import { streamErrorEvent } from '../core/openai/error-body.ts';
-import type { ContinuationMode } from '../core/openai/continuation/plan-stream.ts';
+import type { ContinuationRules } from '../core/openai/continuation/plan-stream.ts';
 import type { PromptProgress } from '../core/openai/prompt-progress.ts';
 import { NO_WORK } from '../core/openai/request-work.ts';
 import type { EngineRoute } from '../core/openai/routes.ts';
@@ -28,7 +28,7 @@ export interface RelayContext {
   heldBodiesBytes: number;
   readonly allowRemoteMedia: boolean;
   /** How streams go on whose request does not say. */
-  readonly continuation: ContinuationMode;
+  readonly continuation: ContinuationRules;
   /** Whole-request limit of answers that are no streams, in ms; null: none. */
   readonly timeoutMs: number | null;
   /** Whole-request limit of streams, in ms; null: none. */
@@ -144,8 +144,9 @@ export class Relay implements ResponseSink, KeptAnswer {
     try {
       if (this.#context.closing !== null) throw this.#context.closing;
       const { allowRemoteMedia, continuation } = this.#context;
-      const mode = continuationOf(this.#request.headers['x-stream-continuation'], continuation);
-      this.#run(body, checkBody(body, this.#route, { allowRemoteMedia, continuation: mode }));
+      const mode = continuationOf(this.#request.headers['x-stream-continuation'], continuation.mode);
+      const rules = mode === continuation.mode ? continuation : { ...continuation, mode };
+      this.#run(body, checkBody(body, this.#route, { allowRemoteMedia, continuation: rules }));
     } catch (error) {
       if (!this.#ended) this.#fail(toLlameroError(error));
     }

@@ -2,7 +2,7 @@ import { isUtf8 } from 'node:buffer';
 import { LlameroError } from '../core/errors.ts';
 import { checkHazards } from '../core/openai/engine-hazards.ts';
 import { isNestedDeeperThan } from '../core/openai/json-scan.ts';
-import { type ContinuationMode, planStream, type StreamPlan } from '../core/openai/continuation/plan-stream.ts';
+import { type ContinuationRules, planStream, type StreamPlan } from '../core/openai/continuation/plan-stream.ts';
 import { type RequestWork, workOf } from '../core/openai/request-work.ts';
 import type { EngineRoute } from '../core/openai/routes.ts';
 import { MAX_NESTING } from './limits.ts';
@@ -28,7 +28,7 @@ export interface CheckedBody {
 export function checkBody(
   body: Buffer,
   route: EngineRoute,
-  { allowRemoteMedia, continuation }: { readonly allowRemoteMedia: boolean; readonly continuation: ContinuationMode },
+  { allowRemoteMedia, continuation }: { readonly allowRemoteMedia: boolean; readonly continuation: ContinuationRules },
 ): CheckedBody {
   const fields = parseObject(body);
   const stream = fields['stream'];

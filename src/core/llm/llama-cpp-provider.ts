@@ -8,7 +8,7 @@ import { LlameroError } from '../errors.ts';
 import { LlameroEmitter, type LlameroEvents, type TokenCounts } from '../events.ts';
 import type { Exchange, PipelineRequest, ResponseSink } from '../exchange.ts';
 import { checkHazards } from '../openai/engine-hazards.ts';
-import { planStream } from '../openai/continuation/plan-stream.ts';
+import { continuationRules, planStream } from '../openai/continuation/plan-stream.ts';
 import { workOf } from '../openai/request-work.ts';
 import { engineRoute } from '../openai/routes.ts';
 import { tokenCountsOf } from '../openai/usage.ts';
@@ -314,7 +314,7 @@ export class LlamaCppProvider {
       client: clientOf(options.client),
       body: bytes,
       work: workOf(known, body, bytes.length),
-      continuation: stream ? planStream(known, body, options.continuation ?? this.config.streamContinuation) : null,
+      continuation: stream ? planStream(known, body, continuationRules(this.config, options.continuation)) : null,
       stream,
       timeoutMs: shortest(options.timeout ?? null, stream ? this.config.timeouts.total : this.#requestTimeoutMs()),
     };

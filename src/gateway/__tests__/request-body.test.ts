@@ -7,7 +7,7 @@ import { checkBody, checkContentHeaders } from '../request-body.ts';
 
 const CHAT = engineRoute('POST /v1/chat/completions');
 const check = (text: string, route = CHAT) =>
-  checkBody(Buffer.from(text), route, { allowRemoteMedia: false, continuation: 'fast' });
+  checkBody(Buffer.from(text), route, { allowRemoteMedia: false, continuation: { mode: 'fast', chatGoesOn: true } });
 
 const deep = (levels: number) => '['.repeat(levels) + ']'.repeat(levels);
 

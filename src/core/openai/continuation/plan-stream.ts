@@ -1,3 +1,4 @@
+import type { Config } from '../../config.ts';
 import type { EngineRoute } from '../routes.ts';
 import type { ContinuationWay } from './continuation.ts';
 import { planContinuation } from './continuation-plan.ts';
@@ -5,6 +6,25 @@ import { canReplay } from './replay.ts';
 
 /** `fast`: as soon as may be; `exact`: only so that the answer is the same; `off`: not at all. */
 export type ContinuationMode = 'fast' | 'exact' | 'off';
+
+/** What a server's streams go by. */
+export interface ContinuationRules {
+  readonly mode: ContinuationMode;
+  /** Whether the engine is known to go on behind the beginning of a chat's answer. */
+  readonly chatGoesOn: boolean;
+}
+
+/** Options with which llama-server overlooks `continue_final_message` and begins the answer anew. */
+const ANSWERS_ANEW = ['--no-jinja', '--skip-chat-parsing'];
+
+/** The rules of a configuration. Of an engine that somebody else runs, neither its options nor its version are known. */
+export function continuationRules(
+  config: Pick<Config, 'streamContinuation' | 'engineUrl' | 'engine'>,
+  mode: ContinuationMode = config.streamContinuation,
+): ContinuationRules {
+  const { engineUrl, engine } = config;
+  return { mode, chatGoesOn: engineUrl === null && !engine.args.some((option) => ANSWERS_ANEW.includes(option)) };
+}
 
 /** How one stream will go on if its engine is lost. */
 export interface StreamPlan {
@@ -18,9 +38,10 @@ export interface StreamPlan {
 export function planStream(
   route: EngineRoute,
   fields: Readonly<Record<string, unknown>>,
-  mode: ContinuationMode,
+  { mode: asked, chatGoesOn }: ContinuationRules,
 ): StreamPlan | null {
-  if (mode === 'off') return null;
+  if (asked === 'off') return null;
+  const mode = route.dialect === 'chat' && !chatGoesOn ? 'exact' : asked;
   const facts = { route, fields, mode, hasMedia: hasMedia(fields['messages']), canReplay: canReplay(route, fields) };
   const { way, needsSeed } = planContinuation(facts);
   if (way === null) return null;
