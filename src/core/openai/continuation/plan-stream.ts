@@ -15,7 +15,7 @@ export interface ContinuationRules {
 }
 
 /** Options with which llama-server overlooks `continue_final_message` and begins the answer anew. */
-const ANSWERS_ANEW = ['--no-jinja', '--skip-chat-parsing'];
+const ANSWERS_ANEW: ReadonlySet<string> = new Set(['--no-jinja', '--skip-chat-parsing']);
 
 /** The rules of a configuration. Of an engine that somebody else runs, neither its options nor its version are known. */
 export function continuationRules(
@@ -23,7 +23,7 @@ export function continuationRules(
   mode: ContinuationMode = config.streamContinuation,
 ): ContinuationRules {
   const { engineUrl, engine } = config;
-  return { mode, chatGoesOn: engineUrl === null && !engine.args.some((option) => ANSWERS_ANEW.includes(option)) };
+  return { mode, chatGoesOn: engineUrl === null && !engine.args.some((option) => ANSWERS_ANEW.has(option)) };
 }
 
 /** How one stream will go on if its engine is lost. */
