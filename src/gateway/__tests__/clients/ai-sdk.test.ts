@@ -3,7 +3,14 @@ import { after, before, describe, it } from 'node:test';
 import { createOpenAICompatible } from '@ai-sdk/openai-compatible';
 import { APICallError, embed, embedMany, generateText, Output, streamText, tool } from 'ai';
 import { z } from 'zod';
-import { LONG_ANSWER_TOKENS, ServeProcess, slotFreedAfterMs } from './serve-process.ts';
+import {
+  CONTINUED_TOKENS,
+  EXACT_CONTINUATION,
+  LONG_ANSWER_TOKENS,
+  NO_CONTINUATION,
+  ServeProcess,
+  slotFreedAfterMs,
+} from './serve-process.ts';
 
 /** The AI SDK with its OpenAI-compatible provider, as its users write it, against a running `llamero serve`. */
 
@@ -135,8 +142,31 @@ describe('AI SDK', { timeout: 60_000 }, () => {
     }
   });
 
-  it('reports an error when the engine is killed in the middle of a stream, and goes on after it', async () => {
-    const { pid } = await serve.status();
+  it('reads a stream to its end whose engine is killed in the middle, and notices nothing', async () => {
+    const question = { ...ONCE, model, prompt, temperature: 0, maxOutputTokens: CONTINUED_TOKENS };
+    await serve.freshEngine();
+    const expected = await generateText(question);
+    assert.equal(expected.usage.outputTokens, CONTINUED_TOKENS);
+    for (const headers of [EXACT_CONTINUATION, {}]) {
+      const pid = await serve.freshEngine();
+      const errors: unknown[] = [];
+      const finishReasons: string[] = [];
+      let deltas = 0;
+      const result = streamText({ ...question, headers, onError: ({ error }) => void errors.push(error) });
+      for await (const part of result.stream) {
+        if (part.type === 'text-delta') deltas += 1;
+        if (part.type === 'text-delta' && deltas === 3) await serve.killEngine();
+        if (part.type === 'finish') finishReasons.push(part.finishReason);
+      }
+      // Going on behind text may read that text as other tokens.
+      if (headers === EXACT_CONTINUATION) assert.equal(await result.text, expected.text);
+      assert.deepEqual([errors, finishReasons], [[], ['length']]);
+      assert.equal((await result.usage).outputTokens, CONTINUED_TOKENS);
+      assert.notEqual((await serve.status()).pid, pid, 'another engine ended it');
+    }
+  });
+
+  it('reports an error when the engine is killed in the middle of a stream that may not go on', async () => {
     const errors: unknown[] = [];
     const finishReasons: string[] = [];
     let deltas = 0;
@@ -144,14 +174,13 @@ describe('AI SDK', { timeout: 60_000 }, () => {
       ...ONCE,
       model,
       prompt,
-      maxOutputTokens: LONG_ANSWER_TOKENS,
-      onError: ({ error }) => {
-        errors.push(error);
-      },
+      maxOutputTokens: CONTINUED_TOKENS,
+      headers: NO_CONTINUATION,
+      onError: ({ error }) => void errors.push(error),
     });
     for await (const part of result.stream) {
       if (part.type === 'text-delta') deltas += 1;
-      if (part.type === 'text-delta' && deltas === 3) process.kill(pid, 'SIGKILL');
+      if (part.type === 'text-delta' && deltas === 3) await serve.killEngine();
       if (part.type === 'finish') finishReasons.push(part.finishReason);
     }
     assert.ok(deltas >= 3);

@@ -3,7 +3,14 @@ import { once } from 'node:events';
 import { Agent, type ClientRequest, type IncomingMessage, request } from 'node:http';
 import { text } from 'node:stream/consumers';
 import { after, before, describe, it } from 'node:test';
-import { LONG_ANSWER_TOKENS, ServeProcess, slotFreedAfterMs } from './serve-process.ts';
+import {
+  CONTINUED_TOKENS,
+  EXACT_CONTINUATION,
+  LONG_ANSWER_TOKENS,
+  NO_CONTINUATION,
+  ServeProcess,
+  slotFreedAfterMs,
+} from './serve-process.ts';
 
 /** Clients without a package, against a running `llamero serve`: `fetch` and `node:http`. */
 
@@ -26,8 +33,9 @@ describe('plain HTTP', { timeout: 60_000 }, () => {
   });
   after(() => serve.stop());
 
-  function post(body: unknown, signal?: AbortSignal): Promise<Response> {
-    return fetch(serve.url + CHAT, { method: 'POST', headers, body: JSON.stringify(body), signal });
+  function post(body: unknown, signal?: AbortSignal, more: Record<string, string> = {}): Promise<Response> {
+    const init = { method: 'POST', headers: { ...headers, ...more }, body: JSON.stringify(body) };
+    return fetch(serve.url + CHAT, { ...init, signal });
   }
 
   /** A stream whose first bytes are there. */
@@ -37,6 +45,17 @@ describe('plain HTTP', { timeout: 60_000 }, () => {
     const reader = response.body.getReader();
     await reader.read();
     return reader;
+  }
+
+  /** A whole stream, the engine being killed at its first part. */
+  async function readWithKill(response: Response): Promise<string> {
+    assert.ok(response.body !== null);
+    let body = '';
+    for await (const part of response.body.pipeThrough(new TextDecoderStream())) {
+      if (body === '') await serve.killEngine();
+      body += part;
+    }
+    return body;
   }
 
   function send(body: unknown, agent: Agent | false): ClientRequest {
@@ -83,15 +102,23 @@ describe('plain HTTP', { timeout: 60_000 }, () => {
       assert.ok(cancelled < 100, `cancelled: ${cancelled} ms`);
     });
 
-    it('gets an error event and no [DONE] when the engine is killed, and is served after it', async () => {
-      const { pid } = await serve.status();
-      const response = await post({ messages, max_tokens: LONG_ANSWER_TOKENS, stream: true });
-      assert.ok(response.body !== null);
-      let body = '';
-      for await (const part of response.body.pipeThrough(new TextDecoderStream())) {
-        if (body === '') process.kill(pid, 'SIGKILL');
-        body += part;
-      }
+    it('gets the whole stream when the engine is killed in the middle: nothing is lost or doubled', async () => {
+      const question = { messages, max_tokens: CONTINUED_TOKENS, temperature: 0 };
+      await serve.freshEngine();
+      const whole = (await (await post(question)).json()) as Answer;
+      await serve.freshEngine();
+      const body = await readWithKill(await post({ ...question, stream: true }, undefined, EXACT_CONTINUATION));
+      assert.equal(contentOf(body), whole.choices[0]?.message.content);
+      assert.equal(body.match(/"finish_reason":"length"/g)?.length, 1);
+      assert.equal(body.match(/"role":"assistant"/g)?.length, 1);
+      assert.equal(body.match(/^: continued$/gm)?.length, 1, 'only a comment tells of it');
+      assert.match(body, /\n\ndata: \[DONE\]\n\n$/);
+      assert.ok(!body.includes('"error"'));
+    });
+
+    it('gets an error event and no [DONE] when a stream may not go on, and is served after it', async () => {
+      const question = { messages, max_tokens: CONTINUED_TOKENS, stream: true };
+      const body = await readWithKill(await post(question, undefined, NO_CONTINUATION));
       const events = body.split('\n\n').filter((event) => event.startsWith('data: '));
       const { error } = JSON.parse(events.at(-1)?.slice('data: '.length) ?? '') as { error: Record<string, unknown> };
       assert.deepEqual(Object.keys(error), ['message', 'type', 'param', 'code']);

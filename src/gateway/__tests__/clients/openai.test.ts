@@ -3,7 +3,14 @@ import { after, before, describe, it } from 'node:test';
 import OpenAI, { APIError, APIUserAbortError, AuthenticationError, BadRequestError, NotFoundError } from 'openai';
 import { zodResponseFormat } from 'openai/helpers/zod';
 import { z } from 'zod';
-import { LONG_ANSWER_TOKENS, ServeProcess, slotFreedAfterMs } from './serve-process.ts';
+import {
+  CONTINUED_TOKENS,
+  EXACT_CONTINUATION,
+  LONG_ANSWER_TOKENS,
+  NO_CONTINUATION,
+  ServeProcess,
+  slotFreedAfterMs,
+} from './serve-process.ts';
 
 /** The `openai` package, as its users write it, against a running `llamero serve`. */
 
@@ -290,31 +297,84 @@ describe('openai', { timeout: 60_000 }, () => {
   });
 
   for (const [name, open] of Object.entries({
-    chat: () =>
-      client.chat.completions.create({ model, messages, max_completion_tokens: LONG_ANSWER_TOKENS, stream: true }),
-    completion: () =>
-      client.completions.create({ model, prompt: 'Once', max_tokens: LONG_ANSWER_TOKENS, stream: true }),
-    response: () =>
-      client.responses.create({ model, input: 'Hi', max_output_tokens: LONG_ANSWER_TOKENS, stream: true }),
-  })) {
-    it(`raises an error when the engine is killed in the middle of a ${name} stream, and goes on after it`, async () => {
-      const { pid } = await serve.status();
-      let parts = 0;
-      const read = async () => {
-        for await (const part of await open()) {
-          assert.ok(part);
-          parts += 1;
-          if (parts === 3) process.kill(pid, 'SIGKILL');
+    chat: (options) => {
+      const body = { model, messages, max_completion_tokens: CONTINUED_TOKENS, stream: true as const };
+      return client.chat.completions.create({ ...body, temperature: 0 }, options);
+    },
+    completion: (options) => {
+      const body = { model, prompt: 'Once', max_tokens: CONTINUED_TOKENS, stream: true as const };
+      return client.completions.create({ ...body, temperature: 0 }, options);
+    },
+    response: (options) => {
+      const body = { model, input: 'Hi', max_output_tokens: CONTINUED_TOKENS, stream: true as const };
+      return client.responses.create({ ...body, temperature: 0 }, options);
+    },
+  } satisfies Record<string, (options: OpenAI.RequestOptions) => Promise<AsyncIterable<StreamPart>>>)) {
+    describe(`a ${name} stream whose engine is killed in the middle`, () => {
+      it('goes on, and its reader notices nothing', async () => {
+        await serve.freshEngine();
+        const expected = await readStream(await open({}));
+        assert.deepEqual([expected.reasons.length, expected.ids], [1, 1]);
+        for (const headers of [EXACT_CONTINUATION, {}]) {
+          const pid = await serve.freshEngine();
+          const continued = await readStream(await open({ headers }), () => serve.killEngine());
+          assert.notEqual((await serve.status()).pid, pid, 'another engine ended it');
+          // Going on behind text may read that text as other tokens.
+          if (headers === EXACT_CONTINUATION) assert.equal(continued.text, expected.text);
+          assert.deepEqual({ ...continued, text: '' }, { ...expected, text: '' });
         }
-      };
-      await assert.rejects(read, (error) => {
-        assert.ok(error instanceof APIError, String(error));
-        assert.equal(error.code, 'stream_interrupted');
-        return true;
       });
-      assert.ok(parts >= 3);
-      const { usage } = await client.chat.completions.create({ model, messages, max_completion_tokens: 4 });
-      assert.equal(usage?.completion_tokens, 4, 'served by the restarted engine');
+
+      it('raises an error where it may not go on, and the next request is served', async () => {
+        let parts = 0;
+        const read = async () => {
+          for await (const part of await open({ headers: NO_CONTINUATION })) {
+            assert.ok(part);
+            parts += 1;
+            if (parts === 3) await serve.killEngine();
+          }
+        };
+        await assert.rejects(read, (error) => {
+          assert.ok(error instanceof APIError, String(error));
+          assert.equal(error.code, 'stream_interrupted');
+          return true;
+        });
+        assert.ok(parts >= 3);
+        const { usage } = await client.chat.completions.create({ model, messages, max_completion_tokens: 4 });
+        assert.equal(usage?.completion_tokens, 4, 'served by the restarted engine');
+      });
     });
   }
 });
+
+type StreamPart =
+  | OpenAI.Chat.Completions.ChatCompletionChunk
+  | OpenAI.Completions.Completion
+  | OpenAI.Responses.ResponseStreamEvent;
+
+/** What a reader gets of a stream. @param onThird is done when three parts are there. */
+async function readStream(stream: AsyncIterable<StreamPart>, onThird?: () => Promise<void>) {
+  const ids = new Set<string>();
+  const reasons: string[] = [];
+  let text = '';
+  let parts = 0;
+  for await (const part of stream) {
+    parts += 1;
+    if (parts === 3) await onThird?.();
+    if ('choices' in part) {
+      const [choice] = part.choices;
+      text += (choice !== undefined && 'delta' in choice ? choice.delta.content : choice?.text) ?? '';
+      if (choice?.finish_reason) reasons.push(choice.finish_reason);
+      ids.add(part.id);
+    } else if (part.type === 'response.output_text.delta') {
+      text += part.delta;
+      ids.add(part.item_id);
+    } else if (part.type === 'response.completed' || part.type === 'response.incomplete') {
+      reasons.push(part.type);
+      const contents = part.response.output.flatMap((item) => (item.type === 'message' ? item.content : []));
+      assert.equal(contents.map((one) => (one.type === 'output_text' ? one.text : '')).join(''), text);
+      assert.equal(part.response.usage?.output_tokens, CONTINUED_TOKENS);
+    }
+  }
+  return { text, reasons, ids: ids.size };
+}

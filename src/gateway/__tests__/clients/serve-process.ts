@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { createInterface } from 'node:readline';
@@ -17,6 +17,14 @@ const BALLAST_BYTES = 8_000_000;
 /** Longest answer that fits the context beside a short prompt; takes many seconds. */
 export const LONG_ANSWER_TOKENS = 7500;
 const CONTEXT_LENGTH = 8192;
+/** Length of an answer in whose middle the engine is killed: long enough that it cannot end before. */
+export const CONTINUED_TOKENS = 400;
+/** Makes a stream whose engine is lost go on only as the same answer. */
+export const EXACT_CONTINUATION = { 'x-stream-continuation': 'exact' };
+/** Makes it end with an error. */
+export const NO_CONTINUATION = { 'x-stream-continuation': 'off' };
+/** The tests end engines: that must use up no budget and wait for no backoff. */
+const CONFIGURATION = { engine: { restart: { maxRestarts: 1000, delay: 1, maxDelay: 1 } } };
 const SLOTS = 4;
 /** TypeScript or compiled, as this file is. */
 const MAIN = fileURLToPath(new URL(`../../../cli/main${path.extname(import.meta.url)}`, import.meta.url));
@@ -53,10 +61,26 @@ export class ServeProcess implements AsyncDisposable {
     await writeTinyModel(model, { ballastBytes: BALLAST_BYTES });
     const keyFile = path.join(folder, 'keys.json');
     const { key } = await addApiKey(keyFile, 'tests');
+    const configFile = path.join(folder, 'llamero.json');
+    await writeFile(configFile, JSON.stringify(CONFIGURATION));
     const options = ['--port', 'auto', '--parallel', String(SLOTS), '--ctx-size', String(CONTEXT_LENGTH)];
     const child = spawn(
       process.execPath,
-      [MAIN, 'serve', model, ...options, '--api-key-file', keyFile, '--log-format', 'json', '--', '--threads', '1'],
+      [
+        MAIN,
+        'serve',
+        model,
+        ...options,
+        '--api-key-file',
+        keyFile,
+        '--config',
+        configFile,
+        '--log-format',
+        'json',
+        '--',
+        '--threads',
+        '1',
+      ],
       { cwd: folder, env: cleanEnvironment(), stdio: ['ignore', 'ignore', 'pipe'] },
     );
     return new ServeProcess(child, folder, await servingAt(child), key);
@@ -74,9 +98,28 @@ export class ServeProcess implements AsyncDisposable {
     return ((await this.get('/slots')) as EngineSlot[]).filter((slot) => slot.is_processing).length;
   }
 
-  /** Process id of the engine, and how many requests are in flight. */
-  async status(): Promise<{ pid: number; inFlight: number }> {
-    return (await this.get('/admin/status')) as { pid: number; inFlight: number };
+  /** Process id and state of the engine, and how many requests are in flight. */
+  async status(): Promise<{ pid: number; state: string; inFlight: number }> {
+    return (await this.get('/admin/status')) as { pid: number; state: string; inFlight: number };
+  }
+
+  /** Kills the engine. */
+  async killEngine(): Promise<void> {
+    const { pid } = await this.status();
+    process.kill(pid, 'SIGKILL');
+  }
+
+  /**
+   * Replaces the engine: what one has in its caches changes the last digits of what it computes, and so, seldom, which token is
+   * the likeliest. @returns the process id of the new one.
+   */
+  async freshEngine(): Promise<number> {
+    const { pid: last } = await this.status();
+    process.kill(last, 'SIGKILL');
+    for (;;) {
+      const { pid, state } = await this.status();
+      if (pid !== last && state === 'ready') return pid;
+    }
   }
 
   /** Ends it as a service manager would, and asserts that it went in good order and took the engine with it. */
