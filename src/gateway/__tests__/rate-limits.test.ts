@@ -257,6 +257,7 @@ describe('limits of a client', { timeout: 120_000 }, () => {
         model: await folder.model('slow'),
         engine: { parallel: 4 },
         rateLimit: { maxConcurrent: 2 },
+        streamContinuation: 'off',
       });
       const user = { 'x-user-id': 'eve' };
       const open = async () => {
@@ -293,6 +294,26 @@ describe('limits of a client', { timeout: 120_000 }, () => {
       const again = [await open(), await open()];
       await assertFull();
       for (const { controller } of again) controller.abort();
+    });
+
+    it('are held by streams that go on with the next engine, and come back with their end', async () => {
+      await using served = await serve({
+        model: await folder.model('slow'),
+        engine: { parallel: 4, restart: { delay: 1 } },
+        rateLimit: { maxConcurrent: 2 },
+      });
+      const user = { 'x-user-id': 'grace' };
+      const readers = [];
+      for (let count = 0; count < 2; count += 1) {
+        const reader = new StreamReader(await served.post(CHAT, { ...LONG, max_tokens: 60 }, user));
+        await reader.until('data: ');
+        readers.push(reader);
+      }
+      process.kill(served.provider.status().pid ?? 0, 'SIGKILL');
+      await readers[0]?.until(': continued');
+      assert.equal((await served.post(CHAT, HELLO, user)).status, 429);
+      for (const reader of readers) assert.match(await reader.rest(), /data: \[DONE\]\n\n$/);
+      assert.equal((await served.post(CHAT, HELLO, user)).status, 200);
     });
   });
 });

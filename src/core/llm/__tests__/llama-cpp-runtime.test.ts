@@ -470,9 +470,28 @@ describe('Error Recovery', () => {
     assert.equal((await doubled.provider.generate('Hello', { maxTokens: 8 })).usage.completionTokens, 8);
   });
 
-  it('ends a stream with an error when the engine dies in the middle', DEADLINE, async () => {
+  it('goes on with a stream when the engine dies in the middle', DEADLINE, async () => {
     await using provider = realProvider(slowModel);
-    const stream = provider.stream('Hello', { maxTokens: 1000 });
+    const continued = nextEvent(provider, 'stream-continued');
+    const options = { maxTokens: 30, temperature: 0, continuation: 'exact' } as const;
+    const expected = await provider.generate('Hello', options);
+    const stream = provider.stream('Hello', options);
+    let text = (await stream.next()).value?.text ?? '';
+    process.kill(provider.status().pid ?? 0, 'SIGSEGV');
+    const finishes: string[] = [];
+    for await (const part of stream) {
+      text += part.text;
+      if (part.finishReason !== null) finishes.push(part.finishReason);
+      if (part.finishReason !== null) assert.equal(part.usage?.completionTokens, 30);
+    }
+    assert.equal(text, expected.text);
+    assert.deepEqual(finishes, ['length']);
+    assert.deepEqual([(await continued).way, (await continued).cause], ['ids', 'segmentation_fault']);
+  });
+
+  it('ends a stream with an error when the engine dies in the middle and it may not go on', DEADLINE, async () => {
+    await using provider = realProvider(slowModel);
+    const stream = provider.stream('Hello', { maxTokens: 1000, continuation: 'off' });
     await stream.next();
     process.kill(provider.status().pid ?? 0, 'SIGSEGV');
     await assert.rejects(
@@ -503,7 +522,7 @@ describe('Error Recovery', () => {
       await using doubled = await doubledProvider({ faults });
       const failure = streaming
         ? async () => {
-            for await (const part of doubled.provider.stream('Hello', { maxTokens: 16 }))
+            for await (const part of doubled.provider.stream('Hello', { maxTokens: 16, continuation: 'off' }))
               assert.equal(part.finishReason, null);
           }
         : async () => {
