@@ -47,17 +47,6 @@ describe('plain HTTP', { timeout: 60_000 }, () => {
     return reader;
   }
 
-  /** A whole stream, the engine being killed at its first part. */
-  async function readWithKill(response: Response): Promise<string> {
-    assert.ok(response.body !== null);
-    let body = '';
-    for await (const part of response.body.pipeThrough(new TextDecoderStream())) {
-      if (body === '') await serve.killEngine();
-      body += part;
-    }
-    return body;
-  }
-
   function send(body: unknown, agent: Agent | false): ClientRequest {
     const call = request(serve.url + CHAT, { method: 'POST', headers, agent });
     call.end(JSON.stringify(body));
@@ -106,8 +95,8 @@ describe('plain HTTP', { timeout: 60_000 }, () => {
       const question = { messages, max_tokens: CONTINUED_TOKENS, temperature: 0 };
       await serve.freshEngine();
       const whole = (await (await post(question)).json()) as Answer;
-      await serve.freshEngine();
-      const body = await readWithKill(await post({ ...question, stream: true }, undefined, EXACT_CONTINUATION));
+      const pid = await serve.freshEngine();
+      const body = await readWithKill(await post({ ...question, stream: true }, undefined, EXACT_CONTINUATION), pid);
       assert.equal(contentOf(body), whole.choices[0]?.message.content);
       assert.equal(body.match(/"finish_reason":"length"/g)?.length, 1);
       assert.equal(body.match(/"role":"assistant"/g)?.length, 1);
@@ -117,8 +106,9 @@ describe('plain HTTP', { timeout: 60_000 }, () => {
     });
 
     it('gets an error event and no [DONE] when a stream may not go on, and is served after it', async () => {
-      const question = { messages, max_tokens: CONTINUED_TOKENS, stream: true };
-      const body = await readWithKill(await post(question, undefined, NO_CONTINUATION));
+      const { pid } = await serve.status();
+      const question = { messages, max_tokens: LONG_ANSWER_TOKENS, stream: true };
+      const body = await readWithKill(await post(question, undefined, NO_CONTINUATION), pid);
       const events = body.split('\n\n').filter((event) => event.startsWith('data: '));
       const { error } = JSON.parse(events.at(-1)?.slice('data: '.length) ?? '') as { error: Record<string, unknown> };
       assert.deepEqual(Object.keys(error), ['message', 'type', 'param', 'code']);
@@ -190,6 +180,17 @@ describe('plain HTTP', { timeout: 60_000 }, () => {
 async function responseTo(call: ClientRequest): Promise<IncomingMessage> {
   const [response] = (await once(call, 'response')) as [IncomingMessage];
   return response;
+}
+
+/** A whole stream, the engine being killed at its first part. */
+async function readWithKill(response: Response, pid: number): Promise<string> {
+  assert.ok(response.body !== null);
+  let body = '';
+  for await (const part of response.body.pipeThrough(new TextDecoderStream())) {
+    if (body === '') process.kill(pid, 'SIGKILL');
+    body += part;
+  }
+  return body;
 }
 
 /** The text that the events of a chat stream add up to. */

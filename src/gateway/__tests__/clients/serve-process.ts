@@ -18,7 +18,7 @@ const BALLAST_BYTES = 8_000_000;
 export const LONG_ANSWER_TOKENS = 7500;
 const CONTEXT_LENGTH = 8192;
 /** Length of an answer in whose middle the engine is killed: long enough that it cannot end before. */
-export const CONTINUED_TOKENS = 400;
+export const CONTINUED_TOKENS = 800;
 /** Makes a stream whose engine is lost go on only as the same answer. */
 export const EXACT_CONTINUATION = { 'x-stream-continuation': 'exact' };
 /** Makes it end with an error. */
@@ -101,12 +101,6 @@ export class ServeProcess implements AsyncDisposable {
   /** Process id and state of the engine, and how many requests are in flight. */
   async status(): Promise<{ pid: number; state: string; inFlight: number }> {
     return (await this.get('/admin/status')) as { pid: number; state: string; inFlight: number };
-  }
-
-  /** Kills the engine. */
-  async killEngine(): Promise<void> {
-    const { pid } = await this.status();
-    process.kill(pid, 'SIGKILL');
   }
 
   /**
