@@ -1,9 +1,6 @@
-import type { Client } from './admission/client.ts';
-import type { QueuePlace, SlotWaiter } from './admission/fair-place.ts';
-import type { RateLimitState } from './admission/rate-limit-policy.ts';
+import { Approach, type ApproachOwner } from './approach.ts';
 import { type CallOwner, EngineCall } from './engine-call.ts';
 import type { ReadyEngine } from './engine/engine-endpoint.ts';
-import { type Entry, enter, guessOf, needsEntrance } from './entrance.ts';
 import { LlameroError, toLlameroError } from './errors.ts';
 import type { TokenCounts } from './events.ts';
 import type { ExchangeContext } from './exchange-context.ts';
@@ -17,45 +14,27 @@ import type { PromptProgress } from './openai/prompt-progress.ts';
 import { Resending } from './resending.ts';
 import type { BreakerPass } from './resilience/circuit-breaker.ts';
 import { deadlineExceeded, timeLeftMs } from './resilience/deadlines.ts';
-import type { QuarantinedRequest } from './resilience/quarantine.ts';
 import { StreamContinuation } from './stream-continuation.ts';
 import { TokenAccount } from './token-account.ts';
-import { Waiting, waitedInVain } from './waiting.ts';
 
-type Phase =
-  | 'new'
-  | 'entering'
-  | 'queued'
-  | 'awaiting-engine'
-  | 'quarantined'
-  | 'sending'
-  | 'resending'
-  | 'streaming'
-  | 'settled';
+type Phase = 'approaching' | 'sending' | 'streaming' | 'settled';
 
 /**
- * One request on its way: through the limits and the queue to an engine, there again if the engine is lost, and back. It is
- * the one owner of the slot, the timers, the present call and the tokens of the request, and settles exactly once.
+ * One request on its way: to an engine, there again or on with another if the engine is lost, and back to its caller. It is
+ * the one owner of the present call and of the tokens of the request, and settles exactly once.
  */
-export class RunningExchange implements Exchange, SlotWaiter, CallOwner, QuarantinedRequest {
+export class RunningExchange implements Exchange, CallOwner, ApproachOwner {
   /** Its place among the requests in flight; belongs to their list. */
   listIndex = -1;
-  readonly client: Client;
-  readonly slots: number;
-  promptTokens = 0;
-  place: QueuePlace | null = null;
   readonly #context: ExchangeContext;
   readonly #request: PipelineRequest;
   readonly #sink: ResponseSink;
   readonly #report: ExchangeReport;
   readonly #resending: Resending;
   readonly #account: TokenAccount;
-  readonly #waiting: Waiting;
+  readonly #approach: Approach;
   readonly #startedAt = performance.now();
-  #phase: Phase = 'new';
-  #holdsSlot = false;
-  #inQuarantine = false;
-  #entry: Entry | null = null;
+  #phase: Phase = 'approaching';
   /** What the present engine is asked, but for what llamero asks for itself; null before the first sending, and for GET. */
   #body: Buffer | null = null;
   #continuation: StreamContinuation | null = null;
@@ -63,60 +42,49 @@ export class RunningExchange implements Exchange, SlotWaiter, CallOwner, Quarant
   #call: EngineCall | null = null;
   #pass: BreakerPass | null = null;
   #totalTimer: NodeJS.Timeout | undefined;
-  #resendTimer: NodeJS.Timeout | undefined;
-  /** Why it was cancelled, from that moment until it is settled. */
-  #cancelReason: LlameroError | null = null;
 
   constructor(context: ExchangeContext, request: PipelineRequest, sink: ResponseSink) {
     this.#context = context;
     this.#request = request;
     this.#sink = sink;
-    this.client = request.client;
-    this.slots = request.work.sequences;
     this.#report = new ExchangeReport(request, context.events);
     this.#resending = new Resending(context, request);
-    this.#account = new TokenAccount(context.queue, this);
-    this.#waiting = new Waiting(context.timeouts.queue, () => this.cancel(waitedInVain(context, this)));
+    this.#approach = new Approach(context, request, sink, this.#resending, this);
+    this.#account = new TokenAccount(context.queue, this.#approach);
   }
 
   begin(): void {
-    const { memory, breaker, engine } = this.#context;
-    const { timeoutMs, route } = this.#request;
+    const { timeoutMs } = this.#request;
     if (timeoutMs !== null) {
       const expire = () => this.cancel(deadlineExceeded('whole request', timeoutMs));
       this.#totalTimer = setTimeout(expire, timeoutMs);
     }
+    this.#approach.begin();
+  }
+
+  timeLeftMs(): number | null {
+    return timeLeftMs(this.#request.timeoutMs, this.#startedAt, performance.now());
+  }
+
+  onEngine(engine: ReadyEngine): void {
     try {
-      const refusal = memory.refusal();
-      if (refusal !== null) throw refusal;
-      // While the engine is away there is nothing to protect: requests wait for the next one.
-      if (route.needsSlot && engine.current() !== null) breaker.check();
-      this.#resending.inspect();
-      if (needsEntrance(this.#context, this.#request)) void this.#enter();
-      else {
-        this.promptTokens = guessOf(this.#context, this.#request);
-        this.#queueUp();
-      }
+      // What needs no slot says nothing about how the engine works.
+      if (this.#request.route.needsSlot) this.#pass = this.#context.breaker.enter();
     } catch (error) {
       this.#fail(toLlameroError(error));
+      return;
     }
+    this.#phase = 'sending';
+    this.#report.sent();
+    this.#resending.countSend();
+    this.#call = new EngineCall(engine, this.#request, this);
+    this.#context.calls.add(this.#call);
+    this.#body ??= this.#firstBody();
+    this.#call.send(this.#body === null ? null : bodyForEngine(this.#body, this.#request));
   }
 
-  onSlot(): boolean {
-    if (this.#phase !== 'queued') return false;
-    this.#holdsSlot = true;
-    this.#toEngine();
-    return true;
-  }
-
-  onRefused(error: LlameroError): void {
-    this.#fail(error);
-  }
-
-  onTurn(): void {
-    if (this.#phase !== 'quarantined') return;
-    this.#inQuarantine = true;
-    this.#toEngine();
+  onDenied(error: LlameroError): void {
+    this.#fail(this.#headSent ? interrupted(error, error) : error);
   }
 
   resume(): void {
@@ -124,12 +92,10 @@ export class RunningExchange implements Exchange, SlotWaiter, CallOwner, Quarant
   }
 
   queuePosition(): number | null {
-    return this.#phase === 'queued' ? this.#context.queue.positionOf(this) : null;
+    return this.#approach.queuePosition();
   }
 
   cancel(reason: LlameroError = new LlameroError('cancelled', 'The caller cancelled the request.')): void {
-    if (this.#phase === 'settled' || this.#cancelReason !== null) return;
-    this.#cancelReason = reason;
     this.#fail(reason);
   }
 
@@ -156,9 +122,9 @@ export class RunningExchange implements Exchange, SlotWaiter, CallOwner, Quarant
     if (left.length === 0) return true;
     this.#phase = 'streaming';
     this.#sendHead('text/event-stream');
-    const cap = this.#entry?.tokenCap ?? null;
+    const cap = this.#approach.entry?.tokenCap ?? null;
     if (cap === null) return this.#sink.onData(left);
-    const generated = () => this.#call?.usage()?.completionTokens ?? 0;
+    const generated = () => this.#wholeUsage(this.#call?.usage() ?? null)?.completionTokens ?? 0;
     return this.#sink.onData(withNoticeAtCap(left, this.#request.route.dialect, cap, generated));
   }
 
@@ -172,7 +138,7 @@ export class RunningExchange implements Exchange, SlotWaiter, CallOwner, Quarant
   }
 
   onCallEnd(part: TokenCounts | null): void {
-    const usage = this.#continuation?.usage(part) ?? part;
+    const usage = this.#wholeUsage(part);
     if (usage !== null) this.#account.usageIs(usage);
     this.#resending.answered();
     if (!this.#settle(null)) return;
@@ -187,96 +153,6 @@ export class RunningExchange implements Exchange, SlotWaiter, CallOwner, Quarant
 
   onCallLost(error: NodeJS.ErrnoException): void {
     void this.#onLost(error);
-  }
-
-  async #enter(): Promise<void> {
-    this.#phase = 'entering';
-    try {
-      const entry = await enter(this.#context, this.#request, () => this.#waiting.signal());
-      if (this.#isSettled()) {
-        entry.grant?.refund();
-        return;
-      }
-      this.#entry = entry;
-      this.promptTokens = entry.promptTokens;
-      if (entry.grant !== null) this.#sink.onLimits?.(entry.grant.state);
-      this.#queueUp();
-    } catch (thrown) {
-      const error = toLlameroError(thrown);
-      if (this.#isSettled()) return;
-      const limits = error.details['limits'] as RateLimitState | undefined;
-      if (limits !== undefined) this.#sink.onLimits?.(limits);
-      this.#fail(error);
-    }
-  }
-
-  /** @throws LlameroError `queue_full` or `queue_timeout`. */
-  #queueUp(): void {
-    const { queue } = this.#context;
-    this.#holdsSlot = !this.#request.route.needsSlot || queue.acquire(this, this.#waitLimitMs());
-    if (this.#holdsSlot) {
-      this.#toEngine();
-      return;
-    }
-    this.#phase = 'queued';
-    this.#waiting.begin();
-    this.#sink.onQueued?.(queue.positionOf(this));
-  }
-
-  #waitLimitMs(): number {
-    const left = timeLeftMs(this.#request.timeoutMs, this.#startedAt, performance.now());
-    return Math.min(this.#context.timeouts.queue, Math.floor(left ?? Infinity));
-  }
-
-  #toEngine(): void {
-    const engine = this.#context.engine.current();
-    if (engine === null) void this.#awaitEngine();
-    else this.#send(engine);
-  }
-
-  async #awaitEngine(): Promise<void> {
-    this.#phase = 'awaiting-engine';
-    try {
-      const ready = await this.#context.engine.ready(this.#waiting.signal());
-      if (this.#phase === 'awaiting-engine') this.#send(ready);
-    } catch (thrown) {
-      const error = toLlameroError(thrown);
-      this.#fail(this.#headSent ? interrupted(error, error) : error);
-    }
-  }
-
-  #send(engine: ReadyEngine): void {
-    try {
-      if (!this.#mayRunBesideOthers()) return;
-      // What needs no slot says nothing about how the engine works.
-      if (this.#request.route.needsSlot) this.#pass = this.#context.breaker.enter();
-    } catch (error) {
-      this.#fail(toLlameroError(error));
-      return;
-    }
-    this.#waiting.end();
-    this.#phase = 'sending';
-    this.#report.sent();
-    this.#resending.countSend();
-    this.#call = new EngineCall(engine, this.#request, this);
-    this.#context.calls.add(this.#call);
-    this.#body ??= this.#firstBody();
-    this.#call.send(this.#body === null ? null : bodyForEngine(this.#body, this.#request));
-  }
-
-  /**
-   * Suspects run one at a time; one may have become known as such while it waited.
-   * @returns false when it has to wait for its turn.
-   * @throws LlameroError `poisonous_request`.
-   */
-  #mayRunBesideOthers(): boolean {
-    this.#resending.inspect();
-    if (!this.#resending.isSuspect || this.#inQuarantine) return true;
-    this.#inQuarantine = true;
-    if (this.#context.quarantine.enter(this)) return true;
-    this.#phase = 'quarantined';
-    this.#waiting.begin();
-    return false;
   }
 
   /** The upstream broke, or was never there. */
@@ -305,16 +181,12 @@ export class RunningExchange implements Exchange, SlotWaiter, CallOwner, Quarant
       this.#goOnOrFail(error, lost);
       return;
     }
-    const left = timeLeftMs(this.#request.timeoutMs, this.#startedAt, performance.now());
-    const delayMs = this.#resending.delayOf({ error, lost, call: this.#call, deadlineLeftMs: left });
+    const delayMs = this.#resending.delayOf({ error, lost, call: this.#call, deadlineLeftMs: this.timeLeftMs() });
     if (delayMs === null) {
       this.#fail(error);
       return;
     }
-    this.#endCall(error);
-    this.#phase = 'resending';
-    if (delayMs === 0) this.#toEngine();
-    else this.#resendTimer = setTimeout(() => this.#toEngine(), delayMs);
+    this.#approachAgain(error, delayMs);
   }
 
   /** The client has a part of the answer: another engine goes on, or the stream ends with the error. */
@@ -327,24 +199,33 @@ export class RunningExchange implements Exchange, SlotWaiter, CallOwner, Quarant
       this.#sink.onData(next.events);
       this.onCallEnd(null);
     } else {
-      this.#endCall(error);
       this.#resending.goesOn(error, this.#continuation?.continuations ?? 1);
       this.#body = next.body;
-      this.#phase = 'resending';
-      this.#toEngine();
+      this.#approachAgain(error, 0);
     }
+  }
+
+  #approachAgain(error: LlameroError, delayMs: number): void {
+    this.#endCall(error);
+    this.#phase = 'approaching';
+    this.#approach.again(delayMs);
   }
 
   /** @returns what the first engine is asked: a replay needs a seed, and a token limit may be shorter than what was asked for. */
   #firstBody(): Buffer | null {
     const { body, route, continuation } = this.#request;
     if (body === null) return null;
-    const cap = this.#entry?.tokenCap ?? null;
+    const cap = this.#approach.entry?.tokenCap ?? null;
     const capped = cap === null ? body : limitTokens(body, route, cap);
     if (continuation === null) return capped;
     const seeded = continuation.needsSeed ? withSeed(capped, randomSeed()) : capped;
     this.#continuation = new StreamContinuation(continuation, this.#request, seeded);
     return seeded;
+  }
+
+  /** @param part what the present engine tells, which may have made the end of the stream only. */
+  #wholeUsage(part: TokenCounts | null): TokenCounts | null {
+    return this.#continuation === null ? part : this.#continuation.usage(part);
   }
 
   #isSettled(): boolean {
@@ -380,32 +261,17 @@ export class RunningExchange implements Exchange, SlotWaiter, CallOwner, Quarant
     if (this.#phase === 'settled') return false;
     const call = this.#call;
     const isAtEngine = this.#phase === 'sending' || this.#phase === 'streaming';
-    const isAwaiting = this.#phase === 'entering' || this.#phase === 'awaiting-engine';
     this.#phase = 'settled';
     clearTimeout(this.#totalTimer);
-    clearTimeout(this.#resendTimer);
-    if (isAwaiting) this.#waiting.abort(error);
-    else this.#waiting.end();
+    this.#approach.end(error);
     // The connection is closed, which is what makes llama-server free the slot.
     if (error !== null && isAtEngine) call?.abort(error);
     this.#endCall(error);
-    if (this.#inQuarantine) this.#context.quarantine.leave(this);
     const isCutOff = isAtEngine && call?.isOpen === true;
-    this.#account.settle(this.#entry?.grant ?? null, this.#resending.wasSent, isCutOff);
-    if (this.#request.route.needsSlot) this.#giveBackSlot(isCutOff ? call : null);
+    this.#account.settle(this.#approach.entry?.grant ?? null, this.#resending.wasSent, isCutOff);
+    this.#approach.giveBackSlot(isCutOff ? call : null);
     this.#context.onSettled(this);
     return true;
-  }
-
-  /** @param call the one that the engine may still be at work on. */
-  #giveBackSlot(call: EngineCall | null): void {
-    const { queue, reclaimer, engine } = this.#context;
-    if (!this.#holdsSlot) queue.leave(this);
-    // Cancelled, or given up, while the engine works on it: that goes on for a while.
-    else if (call !== null && call.engine.generation === engine.current()?.generation) {
-      reclaimer.hold(this, call.engine.generation, this.#request.stream);
-    } else queue.release(this);
-    this.#holdsSlot = false;
   }
 }
 
