@@ -23,6 +23,8 @@ import {
 const CHAT = '/v1/chat/completions';
 const HELLO = { messages: [{ role: 'user', content: 'hello' }], max_tokens: 4, temperature: 0 };
 const LONG = { ...HELLO, max_tokens: 1900, stream: true };
+/** Ends a stream whose engine is lost with an error. */
+const NO_CONTINUATION = { 'x-stream-continuation': 'off' };
 const IDLE_MS = 1500;
 
 /** What becomes of requests when an engine fails, hangs, dies or runs out of memory, seen over HTTP. */
@@ -47,14 +49,16 @@ describe('resilience', { timeout: 200_000 }, () => {
   describe('a frozen engine', { skip: process.platform === 'win32' && 'signals of POSIX' }, () => {
     const timeouts = { idle: IDLE_MS, firstToken: 20_000 };
 
-    it('is noticed while it decodes, and whoever has no answer yet gets it from the next one', async () => {
-      await using served = await serve({ model: slow, timeouts });
+    it('is noticed while it decodes, and whoever waits for an answer, or for the rest of it, gets it from the next one', async () => {
+      await using served = await serve({ model: slow, timeouts, engine: { parallel: 4 } });
       const hangs = record(served, 'engine-hang');
       const exits = record(served, 'engine-exit');
-      const stream = new StreamReader(await served.post(CHAT, LONG));
+      const stream = new StreamReader(await served.post(CHAT, LONG, NO_CONTINUATION));
       await stream.until('"content":"');
-      const whole = served.post(CHAT, { ...HELLO, max_tokens: 30 });
-      await until(async () => (await busySlots(served)) === 2);
+      const goingOn = new StreamReader(await served.post(CHAT, { ...LONG, max_tokens: 60 }));
+      await goingOn.until('"content":"');
+      const whole = [1, 2].map(() => served.post(CHAT, { ...HELLO, max_tokens: 30 }));
+      await until(async () => (await busySlots(served)) === 4);
       const waiting = served.post(CHAT, HELLO);
       await until(async () => (await fetch(`${served.url}/livez`)).ok && served.provider.status().queued === 1);
       const noticed = nextEvent(served, 'engine-hang');
@@ -63,7 +67,8 @@ describe('resilience', { timeout: 200_000 }, () => {
       const tookMs = performance.now() - frozenAt;
       assert.ok(tookMs <= IDLE_MS + 1000, `noticed after ${Math.round(tookMs)} ms`);
       assert.match(await stream.rest(), /data: \{"error":\{[^\n]*"code":"stream_interrupted"\}\}\n\n$/);
-      assert.equal((await whole).status, 200);
+      assertWentOn(await goingOn.rest());
+      for (const answer of whole) assert.equal((await answer).status, 200);
       assert.equal((await waiting).status, 200);
       assert.equal(hangs.length, 1);
       assert.deepEqual(
@@ -155,6 +160,59 @@ describe('resilience', { timeout: 200_000 }, () => {
     });
   });
 
+  describe('a stream that breaks in the middle', () => {
+    const broken: [name: string, after: NonNullable<FakeLlamaServerBehaviour['faults']>['after']][] = [
+      ['is cut off', { tokens: 3, fault: 'destroy' }],
+      ['ends too soon', { tokens: 3, fault: 'end' }],
+      ['is cut inside a frame', { tokens: 3, fault: 'cut-frame' }],
+      ['is cut inside a character', { tokens: 3, fault: 'cut-character', destroy: true }],
+      ['has a frame that is not JSON', { tokens: 3, fault: 'malformed-frame' }],
+      ['becomes garbage', { tokens: 3, fault: 'garbage' }],
+    ];
+    for (const [name, after] of broken) {
+      it(`goes on with another request when it ${name}`, async () => {
+        const faults = { firstRequests: 1, after };
+        await using served = await serveAttached({ faults });
+        const body = { ...HELLO, max_tokens: 8, stream: true };
+        const stream = await (await served.post(CHAT, body)).text();
+        assertWentOn(stream);
+        const unbroken = await (await served.post(CHAT, body)).text();
+        assert.equal(textOf(stream), textOf(unbroken));
+        assert.equal(await requestsAt(served.double, 3), 3);
+      });
+    }
+
+    it('goes on three times, and then ends with an error', async () => {
+      await using served = await serveAttached({ faults: { after: { tokens: 3, fault: 'destroy' } } });
+      const continued = record(served, 'stream-continued');
+      const stream = await (await served.post(CHAT, { ...HELLO, max_tokens: 8, stream: true })).text();
+      assert.match(stream, /"content":"[^]*"code":"stream_interrupted"\}\}\n\n$/);
+      assert.ok(!stream.includes('[DONE]'));
+      assert.deepEqual(
+        continued.map(({ attempt, way }) => [attempt, way]),
+        [1, 2, 3].map((attempt) => [attempt, 'replay']),
+      );
+      const { inFlight, slotsInUse } = served.provider.status();
+      assert.deepEqual({ inFlight, slotsInUse }, { inFlight: 0, slotsInUse: 0 });
+    });
+
+    it('goes on when its engine falls silent, and keeps to its slot', async () => {
+      const faults = {
+        firstStarts: 1,
+        after: { tokens: 3, fault: 'hang' },
+        hangSlots: true,
+        hangHealth: true,
+      } as const;
+      await using served = await serveDouble(
+        { faults },
+        { timeouts: { idle: 400, firstToken: 400 }, engine: { restart: { delay: 1 } } },
+      );
+      assertWentOn(await (await served.post(CHAT, { ...HELLO, max_tokens: 8, stream: true })).text());
+      const { inFlight, slotsInUse } = served.provider.status();
+      assert.deepEqual({ inFlight, slotsInUse }, { inFlight: 0, slotsInUse: 0 });
+    });
+  });
+
   describe('the circuit breaker', () => {
     const circuitBreaker = { failureThreshold: 5, resetTimeout: 400, halfOpenRequests: 2 };
 
@@ -189,14 +247,17 @@ describe('resilience', { timeout: 200_000 }, () => {
     it('is not opened by the death of an engine that is started again', async () => {
       await using served = await serve({
         model: slow,
-        engine: { parallel: 4 },
+        engine: { parallel: 4, restart: { delay: 1 } },
         circuitBreaker: { ...circuitBreaker, failureThreshold: 2 },
       });
       const changes = record(served, 'circuit');
-      const streams = await Promise.all([1, 2, 3, 4].map(async () => new StreamReader(await served.post(CHAT, LONG))));
-      await Promise.all(streams.map((stream) => stream.until('"content":"')));
+      const open = async (body: object, headers = {}) => new StreamReader(await served.post(CHAT, body, headers));
+      const broken = await Promise.all([1, 2, 3].map(() => open(LONG, NO_CONTINUATION)));
+      const goingOn = await open({ ...LONG, max_tokens: 40 });
+      await Promise.all([...broken, goingOn].map((stream) => stream.until('"content":"')));
       process.kill(served.provider.status().pid ?? 0, 'SIGKILL');
-      for (const stream of streams) assert.match(await stream.rest(), /"code":"stream_interrupted"/);
+      for (const stream of broken) assert.match(await stream.rest(), /"code":"stream_interrupted"/);
+      assertWentOn(await goingOn.rest());
       assert.equal((await served.post(CHAT, HELLO)).status, 200);
       assert.deepEqual(changes, []);
     });
@@ -244,16 +305,18 @@ describe('resilience', { timeout: 200_000 }, () => {
       );
     });
 
-    it('never comes for a fault of the request, nor once the answer has begun', async () => {
+    it('never comes for a fault of the request, nor once an answer has begun that may not go on', async () => {
       const refusing = { faults: { refuse: { status: 400 } } };
       await using wrong = await serveAttached(refusing, { retry: { ...retry, retryableErrors: ['400', '503'] } });
       assert.equal((await wrong.post(CHAT, HELLO)).status, 400);
       assert.equal(await requestsAt(wrong.double, 1), 1);
       const breaking = { faults: { after: { tokens: 2, fault: 'destroy' } } } as const;
       await using broken = await serveAttached(breaking, { retry });
-      const stream = await (await broken.post(CHAT, { ...HELLO, stream: true })).text();
+      const retries = record(broken, 'retry');
+      const stream = await (await broken.post(CHAT, { ...HELLO, stream: true }, NO_CONTINUATION)).text();
       assert.match(stream, /"content":"[^]*"code":"stream_interrupted"\}\}\n\n$/);
       assert.equal(await requestsAt(broken.double, 1), 1);
+      assert.deepEqual(retries, []);
     });
 
     it('is not needed behind a stream, where llama-server closes the connection', async () => {
@@ -317,7 +380,7 @@ describe('resilience', { timeout: 200_000 }, () => {
       await using served = await serve({ model: slow });
       const suspects = record(served, 'request-suspect');
       for (let deaths = 0; deaths < 2; deaths += 1) {
-        const stream = new StreamReader(await served.post(CHAT, LONG));
+        const stream = new StreamReader(await served.post(CHAT, LONG, NO_CONTINUATION));
         await stream.until('"content":"');
         process.kill(served.provider.status().pid ?? 0, 'SIGKILL');
         assert.match(await stream.rest(), /"code":"stream_interrupted"/);
@@ -367,6 +430,22 @@ describe('resilience', { timeout: 200_000 }, () => {
     });
   });
 });
+
+/** Asserts that a stream is whole, and that another request ended it. */
+function assertWentOn(stream: string): void {
+  assert.match(stream, /data: \[DONE\]\n\n$/);
+  assert.equal(stream.match(/"finish_reason":"length"/g)?.length, 1, stream);
+  assert.equal(stream.match(/"role":"assistant"/g)?.length, 1, stream);
+  assert.match(stream, /^: continued$/m);
+  assert.ok(!stream.includes('"error"'), stream);
+}
+
+/** The text that the events of a chat stream add up to. */
+function textOf(stream: string): string {
+  return dataOf(stream)
+    .map((data) => (data as { choices: { delta: { content?: string } }[] }).choices[0]?.delta.content ?? '')
+    .join('');
+}
 
 /** A gateway attached to a double that somebody else runs. */
 async function serveAttached(behaviour: FakeLlamaServerBehaviour, config: ConfigInput = {}) {
