@@ -161,7 +161,7 @@ describe('resilience', { timeout: 200_000 }, () => {
   });
 
   describe('a stream that breaks in the middle', () => {
-    const broken: [name: string, after: NonNullable<FakeLlamaServerBehaviour['faults']>['after']][] = [
+    const broken: [name: string, fault: NonNullable<FakeLlamaServerBehaviour['faults']>['after']][] = [
       ['is cut off', { tokens: 3, fault: 'destroy' }],
       ['ends too soon', { tokens: 3, fault: 'end' }],
       ['is cut inside a frame', { tokens: 3, fault: 'cut-frame' }],
@@ -169,9 +169,9 @@ describe('resilience', { timeout: 200_000 }, () => {
       ['has a frame that is not JSON', { tokens: 3, fault: 'malformed-frame' }],
       ['becomes garbage', { tokens: 3, fault: 'garbage' }],
     ];
-    for (const [name, after] of broken) {
+    for (const [name, fault] of broken) {
       it(`goes on with another request when it ${name}`, async () => {
-        const faults = { firstRequests: 1, after };
+        const faults = { firstRequests: 1, after: fault };
         await using served = await serveAttached({ faults });
         const body = { ...HELLO, max_tokens: 8, stream: true };
         const stream = await (await served.post(CHAT, body)).text();
