@@ -194,7 +194,9 @@ export class RunningExchange implements Exchange, CallOwner, ApproachOwner {
     const isLost = lost !== null || error.code === 'engine_bad_response' || error.code === 'stream_interrupted';
     const next = isLost && !this.#resending.isRefused ? (this.#continuation?.next() ?? null) : null;
     if (next === null) {
-      this.#fail(lost === null ? error : interrupted(error, lost));
+      // The client's own request was fine: what an engine says against going on with it would mislead.
+      const isUnwilling = (this.#call?.status ?? 200) >= 400;
+      this.#fail(lost === null && !isUnwilling ? error : interrupted(error, lost ?? error));
     } else if (next.kind === 'end') {
       this.#sink.onData(next.events);
       this.onCallEnd(null);

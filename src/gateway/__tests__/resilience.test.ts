@@ -196,6 +196,18 @@ describe('resilience', { timeout: 200_000 }, () => {
       assert.deepEqual({ inFlight, slotsInUse }, { inFlight: 0, slotsInUse: 0 });
     });
 
+    it('is not called a wrong request when the next engine refuses to go on with it', async () => {
+      // Only the request that goes on has a text of the answer in it.
+      const faults = { promptsWith: ' 2', refuse: { status: 400 } };
+      await using served = await serveDouble({ faults, tokensPerSecond: 20 }, { engine: { restart: { delay: 1 } } });
+      const continued = nextEvent(served, 'stream-continued');
+      const stream = new StreamReader(await served.post(CHAT, { ...LONG, max_tokens: 60 }));
+      await stream.until('"content":" 3"');
+      process.kill(served.provider.status().pid ?? 0, 'SIGKILL');
+      assert.match(await stream.rest(), /data: \{"error":\{[^\n]*"code":"stream_interrupted"\}\}\n\n$/);
+      assert.equal((await continued).way, 'text');
+    });
+
     it('goes on when its engine falls silent, and keeps to its slot', async () => {
       const faults = {
         firstStarts: 1,
