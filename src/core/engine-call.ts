@@ -173,7 +173,9 @@ export class EngineCall implements Dispatcher.DispatchHandler, WatchedExchange {
     // Otherwise the connection was closed at this end, which the engine notices later.
     if (this.#abortReason === null) this.#ended = true;
     this.#owner = null;
-    owner?.onCallLost(error);
+    // Only the formal end of the HTTP body is missing: nothing may follow the end that the client has.
+    if (this.#framer?.isComplete(this.request.route.dialect) === true) owner?.onCallEnd(this.#framer.tokenCounts());
+    else owner?.onCallLost(error);
   }
 
   /** @returns false to pause. */

@@ -65,7 +65,7 @@ export function readPrompt(dialect: FakeDialect, raw: unknown, tokens: TokenSour
       ? conversation(dialect, fields)
       : plain(fields);
   const ids = typeof input.prompt === 'string' ? tokens.tokenize(input.prompt) : mixedIds(input.prompt, tokens);
-  const limit = fields.max_completion_tokens ?? fields.max_tokens ?? fields.max_output_tokens ?? fields.n_predict ?? -1;
+  const limit = fields.n_predict ?? fields.max_completion_tokens ?? fields.max_tokens ?? fields.max_output_tokens ?? -1;
   return {
     ids,
     text: tokens.detokenize(ids),
