@@ -17,6 +17,9 @@ import { deadlineExceeded, timeLeftMs } from './resilience/deadlines.ts';
 import { StreamContinuation } from './stream-continuation.ts';
 import { TokenAccount } from './token-account.ts';
 
+/** Before an engine that is still loading is asked again to go on with a stream. */
+const LOADING_DELAY_MS = 1000;
+
 type Phase = 'approaching' | 'sending' | 'streaming' | 'settled';
 
 /**
@@ -191,8 +194,9 @@ export class RunningExchange implements Exchange, CallOwner, ApproachOwner {
 
   /** The client has a part of the answer: another engine goes on, or the stream ends with the error. */
   #goOnOrFail(error: LlameroError, lost: NodeJS.ErrnoException | null): void {
-    const isLost = lost !== null || error.code === 'engine_bad_response' || error.code === 'stream_interrupted';
-    const next = isLost && !this.#resending.isRefused ? (this.#continuation?.next() ?? null) : null;
+    const isLoading = error.code === 'engine_starting';
+    const isLost = lost !== null || ['engine_bad_response', 'stream_interrupted'].includes(error.code);
+    const next = (isLost || isLoading) && !this.#resending.isRefused ? (this.#continuation?.next() ?? null) : null;
     if (next === null) {
       // The client's own request was fine: what an engine says against going on with it would mislead.
       const isUnwilling = (this.#call?.status ?? 200) >= 400;
@@ -203,7 +207,7 @@ export class RunningExchange implements Exchange, CallOwner, ApproachOwner {
     } else {
       this.#resending.goesOn(error, this.#continuation?.continuations ?? 1);
       this.#body = next.body;
-      this.#approachAgain(error, 0);
+      this.#approachAgain(error, isLoading ? LOADING_DELAY_MS : 0);
     }
   }
 

@@ -53,7 +53,7 @@ export function engineArguments(
     '--no-ui',
     '--metrics',
     '--slots',
-    ...embeddingArguments(model.poolingType, config.ctxSize),
+    ...embeddingArguments(model.poolingType, config),
     ...config.args,
   ];
 }
@@ -64,11 +64,15 @@ export function engineArguments(
  * A model that was not made for embeddings gives the state of its last token, which needs no batch of a certain size. One
  * that was has its own way, most often the mean of all tokens: its inputs must fit one physical batch, and the slots must
  * share their KV cache, or inputs of different lengths that are read together get wrong vectors (seen with llama.cpp v0.5.0).
+ * The batch is a multiple of the slots, or the server of that version ends in an assertion as it starts.
  */
-function embeddingArguments(poolingType: number | null, ctxSize: number): string[] {
+function embeddingArguments(
+  poolingType: number | null,
+  { ctxSize, parallel }: Pick<EngineConfig, 'ctxSize' | 'parallel'>,
+): string[] {
   if (poolingType === null) return ['--embeddings', '--pooling', 'last'];
   const kind = poolingType === POOLING_RANK ? '--reranking' : '--embeddings';
-  const batch = String(Math.min(ctxSize, LARGEST_EMBEDDING_BATCH));
+  const batch = String(Math.ceil(Math.min(ctxSize, LARGEST_EMBEDDING_BATCH) / parallel) * parallel);
   const shared = ['--kv-unified', '--kv-unified-per-slot', String(ctxSize)];
   return [kind, '--batch-size', batch, '--ubatch-size', batch, ...shared];
 }
