@@ -127,13 +127,20 @@ const REQUEST_HEADERS: readonly Json[] = [
     enum: [...PRIORITY_CLASSES],
   }),
   header('X-User-Id', ON_BEHALF),
-  header('X-Session-Id', ON_BEHALF),
+  header('X-Session-Id', 'Session of the caller, who is counted as a client of its own by it.'),
+  header('X-Stream-Continuation', 'How a stream goes on whose engine is lost. Default: as configured, `fast`.', {
+    enum: ['fast', 'exact', 'off'],
+  }),
+  header('X-Queue-Position', 'Anything but `false` or `0`: tell the place in the queue.'),
   header('traceparent', 'W3C Trace Context; handed on to the engine.'),
 ];
 
 const RESPONSE_HEADERS: Json = {
   'x-request-id': { description: 'The id of the request', schema: text },
   'server-timing': { description: 'queue and engine, in ms; on relayed answers', schema: text },
+  'x-queue-position': { description: 'The place at which the request began to wait, if asked for', schema: text },
+  ratelimit: { description: 'What is left in each window, where the client has limits', schema: text },
+  'ratelimit-policy': { description: 'The limits of the client', schema: text },
 };
 const RETRY_AFTER: Json = {
   'retry-after': { description: 'Seconds until another try makes sense', schema: { type: 'integer', minimum: 1 } },
