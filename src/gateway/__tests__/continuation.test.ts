@@ -286,7 +286,9 @@ describe(
       const failed = nextEvent(slow, 'error');
       void nextEvent(slow, 'stream-continued').then(() => controller.abort());
       const killing = at([6], () => kill(slow));
-      const asking = ask(slow, CHAT, 'fast', {}, killing, undefined, 'user', controller.signal);
+      // Long enough that it is not all there before the engine is killed.
+      const long = { [CHAT.limit]: 500 };
+      const asking = ask(slow, CHAT, 'fast', long, killing, undefined, 'user', controller.signal);
       await assert.rejects(asking, { name: 'AbortError' });
       assert.equal((await failed).error.code, 'cancelled');
       const { inFlight, slotsInUse, queued } = slow.provider.status();
