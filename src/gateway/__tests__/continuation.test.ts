@@ -9,7 +9,9 @@ import { assertFailed, assertWhole, flawOf, readStream, type ReadStream, usageOf
 import { dataOf, DIALECTS, nextEvent, record, serve, type Served, until } from './served-engine.ts';
 
 const [CHAT, , COMPLETION] = DIALECTS;
-const TOKENS = 20;
+const TOKENS = 40;
+/** The text at which an engine is killed that has most of its answer before it. */
+const EARLY = 2;
 const MODES = ['fast', 'exact'] as const;
 /** Some 12 ms a token on one core: slower than the gateway puts tokens of a fast stream together. */
 const BALLAST_BYTES = 180_000_000;
@@ -50,7 +52,7 @@ describe(
       const expected = () => whole.get(dialect.name) as ReadStream;
       for (const mode of MODES) {
         it(`goes on to the same greedy end: ${dialect.name}, ${mode}`, async () => {
-          for (const index of mode === 'fast' ? [1, TOKENS >> 1, TOKENS] : [TOKENS >> 1]) {
+          for (const index of mode === 'fast' ? [EARLY, TOKENS >> 1, TOKENS] : [EARLY]) {
             const stream = await ask(
               served,
               dialect,
@@ -60,8 +62,9 @@ describe(
             );
             assertWhole(stream, dialect, expected().text);
             assert.deepEqual(usageOf(stream), usageOf(expected()));
-            // At the last of them the end may have been on its way.
-            if (index < TOKENS) assert.equal(stream.continued, 1, stream.raw.slice(-2000));
+            // What the reader is told late, on a busy machine, may have been the end already.
+            if (index === EARLY) assert.equal(stream.continued, 1, stream.raw.slice(-2000));
+            else assert.ok(stream.continued <= 1);
           }
           if (mode === 'exact') return;
           const twice = await ask(
