@@ -66,6 +66,11 @@ export class Approach implements SlotWaiter, QuarantinedRequest {
     return this.#entry;
   }
 
+  /** What it has waited for a slot, an engine or a store, in ms. */
+  get waitedMs(): number {
+    return this.#waiting.waitedMs;
+  }
+
   begin(): void {
     const { memory, breaker, engine } = this.#context;
     try {

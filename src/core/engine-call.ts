@@ -1,7 +1,7 @@
 import type { Dispatcher } from 'undici';
 import type { ReadyEngine } from './engine/engine-endpoint.ts';
 import { LlameroError, toLlameroError } from './errors.ts';
-import type { TokenCounts } from './events.ts';
+import type { RequestTrace, TokenCounts } from './events.ts';
 import type { PipelineRequest } from './exchange.ts';
 import { checkAnswer, engineFailure, streamFailure } from './openai/engine-answer.ts';
 import { EventFramer } from './openai/event-framer.ts';
@@ -46,6 +46,7 @@ export class EngineCall implements Dispatcher.DispatchHandler, WatchedExchange {
   watchedSilentMs = 0;
   /** Its place among the calls at the engines; belongs to their list. */
   listIndex = -1;
+  readonly #trace: RequestTrace | null;
   #owner: CallOwner | null;
   #ended = false;
   #phase: CallPhase;
@@ -59,10 +60,11 @@ export class EngineCall implements Dispatcher.DispatchHandler, WatchedExchange {
   #filter: ProgressFilter | null = null;
   #whole: WholeAnswer | null = null;
 
-  constructor(engine: ReadyEngine, request: PipelineRequest, owner: CallOwner) {
+  constructor(engine: ReadyEngine, request: PipelineRequest, owner: CallOwner, trace: RequestTrace | null = null) {
     this.engine = engine;
     this.request = request;
     this.#owner = owner;
+    this.#trace = trace;
     this.#phase = request.stream ? 'prefill' : 'whole';
   }
 
@@ -240,7 +242,7 @@ export class EngineCall implements Dispatcher.DispatchHandler, WatchedExchange {
   }
 
   #headers(body: Buffer | null): Record<string, string> {
-    const own = this.request.headers;
+    const own = this.#trace === null ? this.request.headers : { traceparent: this.#trace.traceparent };
     const engine = this.engine.headers;
     return body === null ? { ...own, ...engine } : { 'content-type': 'application/json', ...own, ...engine };
   }

@@ -61,6 +61,8 @@ export interface LlameroEvents {
   ];
   /** A request failed, or was cancelled (`error.code === 'cancelled'`). */
   error: [{ id: string; route: string; stream: boolean; error: LlameroError; totalMs: number }];
+  /** A request ended, in whatever way: all that was measured of it, for metrics and traces. Comes before `response` or `error`. */
+  settled: [SettledRequest];
   /**
    * A request was refused because of a limit of its client; at most one event a second for each client, `refusals` are
    * those since the last one. `client` is a hash that differs from run to run, never an address or a name.
@@ -104,6 +106,51 @@ export interface LlameroEvents {
   'engine-state': [{ from: EngineStateName; to: EngineStateName; generation: number }];
   /** One line of the engine's log, as it came. May hold prompts at debug verbosity: log it only when asked to. */
   'engine-log': [{ generation: number; line: string }];
+}
+
+/** One request, as it ended. Durations in ms; null where there was no such thing. */
+export interface SettledRequest {
+  id: string;
+  route: string;
+  /** Name of the model that the engine served; null where none was asked. */
+  model: string | null;
+  stream: boolean;
+  outcome: RequestOutcome;
+  /** HTTP status that its caller got, or would get. */
+  status: number;
+  /** Why it did not complete. */
+  error: LlameroError | null;
+  /** Whether its caller has had the beginning of an answer. */
+  headSent: boolean;
+  /** From entering to the first sending: waiting for a slot and for an engine included. */
+  queueMs: number;
+  /** Of {@link queueMs}, what llamero itself took: without the waiting for a slot, an engine or a store. */
+  ownMs: number;
+  /** From the first sending to the first token of a stream. */
+  prefillMs: number | null;
+  /** From entering to the first token of a stream. */
+  firstTokenMs: number | null;
+  /** From the first token of a stream to its end. */
+  decodeMs: number | null;
+  totalMs: number;
+  /** Tokens of the whole request, as the engine reported them; null where it did not. */
+  usage: TokenCounts | null;
+  /** Tokens of the answer: as the engine reported them, else as they were seen to come. */
+  generatedTokens: number;
+  /** Sendings behind the first, before the first token. */
+  retries: number;
+  /** Engines that went on with the stream of a lost one. */
+  continuations: number;
+  /** Span of the request; null without tracing. */
+  trace: RequestTrace | null;
+}
+
+/** A request as part of a trace; whoever makes it ends it when the request has settled. */
+export interface RequestTrace {
+  /** 32 lower-case hexadecimal digits. */
+  readonly traceId: string;
+  /** What the engine is told, as W3C Trace Context writes it. */
+  readonly traceparent: string;
 }
 
 /** Token counts of one request, as the engine reported them. */

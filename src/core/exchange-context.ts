@@ -5,6 +5,7 @@ import type { Config } from './config.ts';
 import type { EngineCalls } from './engine-calls.ts';
 import type { EngineEndpoint } from './engine/engine-endpoint.ts';
 import type { LlameroEmitter } from './events.ts';
+import type { RequestTracing } from './exchange.ts';
 import type { CircuitBreaker } from './resilience/circuit-breaker.ts';
 import type { Quarantine } from './resilience/quarantine.ts';
 import type { PoisonList } from './resilience/poison-list.ts';
@@ -27,5 +28,7 @@ export interface ExchangeContext {
   readonly calls: EngineCalls;
   readonly timeouts: Config['timeouts'];
   readonly events: LlameroEmitter;
+  /** null where no requests are traced. */
+  readonly tracing: RequestTracing | null;
   readonly onSettled: (exchange: RunningExchange) => void;
 }

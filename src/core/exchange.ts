@@ -1,6 +1,7 @@
 import type { Client } from './admission/client.ts';
 import type { RateLimitState } from './admission/rate-limit-policy.ts';
 import type { LlameroError } from './errors.ts';
+import type { RequestTrace } from './events.ts';
 import type { StreamPlan } from './openai/continuation/plan-stream.ts';
 import type { PromptProgress } from './openai/prompt-progress.ts';
 import type { RequestWork } from './openai/request-work.ts';
@@ -32,6 +33,12 @@ export interface PipelineRequest {
   readonly headers?: Readonly<Record<string, string>>;
   /** Whole-request limit in ms from now; null: none. The caller already took the shortest of its sources. */
   readonly timeoutMs: number | null;
+}
+
+/** Makes requests parts of traces; telemetry has one where tracing is configured. */
+export interface RequestTracing {
+  /** Called when the request enters. The span is ended by whoever hears of its `settled` event. Must not throw. */
+  begin(request: PipelineRequest): RequestTrace | null;
 }
 
 /** What is known when the first byte of the answer may go out. */

@@ -10,7 +10,7 @@ import { EngineMemoryWatch } from './engine/engine-memory-watch.ts';
 import type { LlameroError } from './errors.ts';
 import type { CircuitStateName, LlameroEmitter } from './events.ts';
 import type { ExchangeContext } from './exchange-context.ts';
-import type { Exchange, PipelineRequest, ResponseSink } from './exchange.ts';
+import type { Exchange, PipelineRequest, RequestTracing, ResponseSink } from './exchange.ts';
 import { IndexedList } from './indexed-list.ts';
 import { CircuitBreaker } from './resilience/circuit-breaker.ts';
 import { deadlineExceeded } from './resilience/deadlines.ts';
@@ -52,7 +52,7 @@ export class Pipeline {
   readonly #watches: readonly { start(): void; stop(): void }[];
   readonly #idleWaiters: (() => void)[] = [];
 
-  constructor(engine: EngineEndpoint, config: Config, events: LlameroEmitter) {
+  constructor(engine: EngineEndpoint, config: Config, events: LlameroEmitter, tracing: RequestTracing | null = null) {
     const queue = new FairQueue(config);
     const reclaimer = new SlotReclaimer(queue, engine);
     const calls = new EngineCalls();
@@ -77,6 +77,7 @@ export class Pipeline {
       quarantine: new Quarantine(),
       timeouts: config.timeouts,
       events,
+      tracing,
       onSettled: (exchange) => this.#onSettled(exchange),
     };
     this.#watches = [this.#context.memory, this.#watchForHangs(config.timeouts), this.#watchMemory(config)];

@@ -36,6 +36,11 @@ export class Resending {
     return this.#sends > 0;
   }
 
+  /** How often it was sent, continuations of its stream included. */
+  get sends(): number {
+    return this.#sends;
+  }
+
   /** Whether it may be what the engine dies of, and so has to run alone. */
   get isSuspect(): boolean {
     return this.#fingerprint !== null;

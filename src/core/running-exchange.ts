@@ -50,7 +50,7 @@ export class RunningExchange implements Exchange, CallOwner, ApproachOwner {
     this.#context = context;
     this.#request = request;
     this.#sink = sink;
-    this.#report = new ExchangeReport(request, context.events);
+    this.#report = new ExchangeReport(request, context.events, context.tracing);
     this.#resending = new Resending(context, request);
     this.#approach = new Approach(context, request, sink, this.#resending, this);
     this.#account = new TokenAccount(context.queue, this.#approach);
@@ -78,9 +78,9 @@ export class RunningExchange implements Exchange, CallOwner, ApproachOwner {
       return;
     }
     this.#phase = 'sending';
-    this.#report.sent();
+    this.#report.sent(engine.facts.model);
     this.#resending.countSend();
-    this.#call = new EngineCall(engine, this.#request, this);
+    this.#call = new EngineCall(engine, this.#request, this, this.#report.trace);
     this.#context.calls.add(this.#call);
     this.#body ??= this.#firstBody();
     this.#call.send(this.#body === null ? null : bodyForEngine(this.#body, this.#request));
@@ -122,6 +122,7 @@ export class RunningExchange implements Exchange, CallOwner, ApproachOwner {
       return true;
     }
     this.#account.generated(tokens);
+    if (tokens > 0) this.#report.token();
     if (left.length === 0) return true;
     this.#phase = 'streaming';
     this.#sendHead('text/event-stream');
@@ -146,7 +147,7 @@ export class RunningExchange implements Exchange, CallOwner, ApproachOwner {
     this.#resending.answered();
     if (!this.#settle(null)) return;
     this.#sink.onEnd();
-    this.#report.completed(usage);
+    this.#announce(null, usage);
   }
 
   onCallFailed(error: LlameroError): void {
@@ -248,7 +249,19 @@ export class RunningExchange implements Exchange, CallOwner, ApproachOwner {
   #fail(error: LlameroError): void {
     if (!this.#settle(error)) return;
     this.#sink.onError(error);
-    this.#report.failed(error);
+    this.#announce(error, null);
+  }
+
+  #announce(error: LlameroError | null, usage: TokenCounts | null): void {
+    this.#report.settled({
+      error,
+      usage,
+      headSent: this.#headSent,
+      generatedTokens: this.#account.generatedTokens,
+      waitedMs: this.#approach.waitedMs,
+      sends: this.#resending.sends,
+      continuations: this.#continuation?.continuations ?? 0,
+    });
   }
 
   #endCall(error: LlameroError | null): void {

@@ -19,6 +19,11 @@ export class TokenAccount {
     this.#waiter = waiter;
   }
 
+  /** Tokens generated so far, as far as seen. */
+  get generatedTokens(): number {
+    return this.#generatedTokens;
+  }
+
   /** The engine told how long the prompt is. */
   promptIs(promptTokens: number, cachedTokens: number): void {
     if (this.#promptTokens !== null) return;

@@ -8,15 +8,24 @@ export class Waiting {
   readonly #onExpired: () => void;
   #timer: NodeJS.Timeout | undefined;
   #controller: AbortController | null = null;
+  #beganAt = 0;
+  #waitedMs = 0;
 
   constructor(limitMs: number, onExpired: () => void) {
     this.#limitMs = limitMs;
     this.#onExpired = onExpired;
   }
 
+  /** How long it has waited in all, in ms, where it does not wait now. */
+  get waitedMs(): number {
+    return this.#waitedMs;
+  }
+
   /** It waits from now on, if it did not do so before. */
   begin(): void {
-    this.#timer ??= setTimeout(this.#onExpired, this.#limitMs);
+    if (this.#timer !== undefined) return;
+    this.#timer = setTimeout(this.#onExpired, this.#limitMs);
+    this.#beganAt = performance.now();
   }
 
   /** Ends what is awaited when the request ends; made only where something is, since it costs some 10 µs. */
@@ -28,6 +37,8 @@ export class Waiting {
 
   /** It does not wait any more; a later sending may have to wait as long again. */
   end(): void {
+    if (this.#timer === undefined) return;
+    this.#waitedMs += performance.now() - this.#beganAt;
     clearTimeout(this.#timer);
     this.#timer = undefined;
   }
