@@ -16,13 +16,13 @@ export interface MetricDefinition {
 }
 
 /** Whole requests: from an answer out of the vocabulary to a long generation on a CPU. */
-const DURATION_BUCKETS = [0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600];
+const DURATION_BUCKETS = [0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300];
 /** Waiting: nothing at all in most cases, up to the limits of queues and prompts. */
 const WAIT_BUCKETS = [0.001, 0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60];
-/** What a person waits for: 0.1 s is at once, 10 s is lost. */
-const FIRST_TOKEN_BUCKETS = [0.05, 0.1, 0.25, 0.5, 1, 2, 4, 8, 15, 30, 60];
-/** From 400 tokens per second on a GPU to one in two seconds on a CPU. */
-const PER_TOKEN_BUCKETS = [0.0025, 0.005, 0.01, 0.02, 0.035, 0.05, 0.1, 0.2, 0.5];
+/** What a person waits for: 0.1 s is at once, 10 s is lost. Few bounds, because there is one such series for each model. */
+const FIRST_TOKEN_BUCKETS = [0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30];
+/** From 200 tokens per second on a GPU to two on a CPU. */
+const PER_TOKEN_BUCKETS = [0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5];
 const OVERHEAD_BUCKETS = [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1];
 
 /** Metrics of llamero itself, by name. */
@@ -43,7 +43,7 @@ export const METRICS = {
     ['cause'],
   ),
   llamero_silent_truncations_total: counter(
-    'Streams that broke off without the end of their dialect and without an error event. Has to stay 0.',
+    'Streams that were ended as complete, but without the end of their dialect. Has to stay 0.',
     [],
   ),
 
@@ -68,7 +68,6 @@ export const METRICS = {
 
   llamero_requests_in_flight: gauge('Requests between entering and ending, waiting ones included.', []),
   llamero_queue_length: gauge('Requests that wait for a slot. class: interactive, default, batch.', ['class']),
-  llamero_queue_limit: gauge('Requests that may wait for a slot.', []),
   llamero_waiting_clients: gauge('Clients that have requests waiting.', []),
   llamero_known_clients: gauge('Clients that the fair queue remembers.', []),
   llamero_fairness_gap_tokens: gauge(
@@ -120,7 +119,7 @@ export const METRICS = {
     ['engine'],
   ),
   llamero_engine_gpu_memory_bytes: gauge('Memory of the engine on GPUs, where nvidia-smi tells it.', ['engine']),
-  llamero_circuit_state: gauge('1 for the present state of the circuit breaker, 0 for the others.', [
+  llamero_circuit_state: gauge('1 for the present state of the circuit breaker; other states are absent.', [
     'engine',
     'state',
   ]),
