@@ -69,6 +69,12 @@ export const ERROR_CODES = {
   engine_bad_response: define(502, 'engine_error', true, 'The engine answered something that is not a valid answer.'),
   stream_interrupted: define(502, 'engine_error', true, 'The engine was lost in the middle of a stream.'),
   deadline_exceeded: define(504, 'timeout_error', true, 'A deadline passed; the message names the phase.'),
+  already_running: define(
+    409,
+    'conflict_error',
+    true,
+    'Work of which there can be one at a time is under way already.',
+  ),
   cancelled: define(499, 'cancelled', false, 'The caller cancelled the request.'),
   install_failed: define(
     500,

@@ -104,6 +104,8 @@ export interface LlameroEvents {
   'engine-backoff': [{ generation: number; delayMs: number; restartsInWindow: number; cause: ExitCauseName }];
   /** Any change of the engine's state. */
   'engine-state': [{ from: EngineStateName; to: EngineStateName; generation: number }];
+  /** Nothing else ran in llamero's process for `ms`. `stack`: what ran then, innermost first; null where it is not known. */
+  'event-loop-stall': [{ ms: number; stack: readonly string[] | null }];
   /** One line of the engine's log, as it came. May hold prompts at debug verbosity: log it only when asked to. */
   'engine-log': [{ generation: number; line: string }];
 }

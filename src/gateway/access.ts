@@ -54,6 +54,27 @@ export function decideAccess(
   return refuseHost(rules, headers.host) ?? refusePage(rules, headers);
 }
 
+/**
+ * Decides on a request, already let in, to a route that does something to the running server: from this machine whoever is
+ * let in, from elsewhere a key that may administer.
+ *
+ * @param apiKey What {@link decideAccess} gave out.
+ * @returns the reason to refuse, or null.
+ */
+export function refuseAdmin(
+  rules: AccessRules,
+  apiKey: ApiKeyEntry | null,
+  headers: IncomingHttpHeaders,
+  remoteAddress: string | undefined,
+): LlameroError | null {
+  if (apiKey === null || apiKey.mayAdminister === true) return null;
+  if (isFromHere(headers, remoteAddress, rules.trustedProxies)) return null;
+  return new LlameroError(
+    'permission_denied',
+    'From another machine this route needs a key that may administer: `llamero keys add NAME --admin`.',
+  );
+}
+
 /** Whether an address is this machine's loopback. A socket without one is not: its client has just broken off. */
 export function isLoopback(address: string | undefined): boolean {
   if (address === undefined) return false;

@@ -1,5 +1,5 @@
 import { LlameroError, toLlameroError } from '../core/errors.ts';
-import { type AccessRules, decideAccess } from './access.ts';
+import { type AccessRules, decideAccess, refuseAdmin } from './access.ts';
 import { answerError } from './answer.ts';
 import { callerOf } from './caller.ts';
 import { corsHeaders, preflightHeaders } from './cors.ts';
@@ -35,7 +35,7 @@ export function createFrontDoor(context: RelayContext, rules: AccessRules, own: 
       return;
     }
     if (known === undefined || !known.open) {
-      const refusal = letIn(request, response);
+      const refusal = letIn(request, response, known);
       if (refusal !== null) {
         // A client that waits for permission to send its body is told by the closing that it need not.
         answerError(response, refusal, known?.post?.dialect, askFirst ? ['connection', 'close'] : []);
@@ -50,9 +50,17 @@ export function createFrontDoor(context: RelayContext, rules: AccessRules, own: 
   };
 
   /** @returns the reason to refuse, or null; then the response knows its client. */
-  function letIn(request: GatewayRequest, response: GatewayResponse): LlameroError | null {
+  function letIn(
+    request: GatewayRequest,
+    response: GatewayResponse,
+    known: KnownPath | undefined,
+  ): LlameroError | null {
     const access = decideAccess(rules, request.headers, request.socket.remoteAddress);
     if (access instanceof LlameroError) return access;
+    if (known?.admin === true) {
+      const refusal = refuseAdmin(rules, access, request.headers, request.socket.remoteAddress);
+      if (refusal !== null) return refusal;
+    }
     try {
       response.client = callerOf(request, access, rules);
       return null;
@@ -74,7 +82,7 @@ export function createFrontDoor(context: RelayContext, rules: AccessRules, own: 
     const relayed = method === 'POST' ? known.post : isRead ? known.get : undefined;
     if (relayed !== undefined) {
       new Relay(context, request, response, relayed, query).start(askFirst);
-    } else if (known.own && isRead) {
+    } else if ((known.own && isRead) || (known.ownPost && method === 'POST')) {
       request.url = path + query;
       for (const [name, value] of pairs(['x-request-id', response.requestId, ...response.corsHeaders])) {
         response.setHeader(name, value);

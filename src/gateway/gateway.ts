@@ -6,6 +6,7 @@ import { parseTrustedProxies, type TrustedProxies } from '../core/admission/trus
 import { type Config, isProduction, parseConfig } from '../core/config.ts';
 import { LlameroError } from '../core/errors.ts';
 import { continuationRules } from '../core/openai/continuation/plan-stream.ts';
+import type { Diagnostics } from '../telemetry/diagnostics.ts';
 import { hostNameOf, type KeyVerifier } from './access.ts';
 import { AnswerKeeper } from './answer-keeper.ts';
 import type { GatewayBackend } from './backend.ts';
@@ -27,6 +28,8 @@ export interface GatewayOptions {
   config?: Config;
   /** Told when the API key file was read again, or could not be. */
   onKeyFile?: (report: KeyFileReport) => void;
+  /** Answers `/admin/debug/*`. Default: there are no such routes. */
+  diagnostics?: Diagnostics;
   /** Overrides of the limits that are no configuration keys. */
   limits?: Partial<GatewayLimits>;
 }
@@ -173,7 +176,7 @@ class HttpGateway implements Gateway {
 
   #loadOwnRoutes(): Promise<OwnRoutes> {
     this.#ownRoutes ??= loadOwnRoutes(
-      ownContext(this.#options.provider, this.#context, () => this.#status()),
+      ownContext(this.#options, this.#context, () => this.#status()),
       this.#server,
     );
     return this.#ownRoutes;
@@ -211,9 +214,10 @@ function relayContext(provider: GatewayBackend, config: Config, limits: GatewayL
   };
 }
 
-function ownContext(backend: GatewayBackend, context: RelayContext, gatewayStatus: () => Record<string, unknown>) {
+function ownContext(options: GatewayOptions, context: RelayContext, gatewayStatus: () => Record<string, unknown>) {
   return {
-    backend,
+    backend: options.provider,
+    diagnostics: options.diagnostics ?? null,
     get closing() {
       return context.closing;
     },

@@ -21,6 +21,8 @@ const grantShape = {
   limits: clientLimitsSchema.optional(),
   /** Whether its X-User-Id, X-Session-Id, X-Forwarded-For and Forwarded are believed. Default false. */
   mayActForOthers: z.boolean().optional(),
+  /** Whether it may use the routes under /admin/ that do something, from anywhere. Default false. */
+  mayAdminister: z.boolean().optional(),
 };
 const grantSchema = z.strictObject(grantShape);
 

@@ -60,10 +60,33 @@ function paths(): Json {
       responses: { '200': json('The state'), ...failures() },
     }),
   };
+  addDebugPaths(all);
   all['/openapi.json'] = {
     get: operation('openapi', 'This document', { responses: { '200': json('OpenAPI 3.1'), ...failures() } }),
   };
   return all;
+}
+
+/** Routes that from other machines need a key which may administer. */
+function addDebugPaths(all: Record<string, Json>): void {
+  const written = { '200': json('Name and size of the file, on the machine of the gateway'), ...failures() };
+  const seconds = {
+    name: 'seconds',
+    in: 'query',
+    required: false,
+    schema: { type: 'integer', minimum: 1, maximum: 60, default: 10 },
+  };
+  all['/admin/debug/heap-snapshot'] = {
+    post: operation('debug.heapSnapshot', 'Write a heap snapshot; everything waits meanwhile', { responses: written }),
+  };
+  all['/admin/debug/cpu-profile'] = {
+    post: operation('debug.cpuProfile', 'Write a CPU profile', { parameters: [seconds], responses: written }),
+  };
+  all['/admin/debug/log'] = {
+    get: operation('debug.log', 'The last lines of the log', {
+      responses: { '200': json('`lines`, oldest first'), ...failures() },
+    }),
+  };
 }
 
 function relayed(route: EngineRoute): Json {

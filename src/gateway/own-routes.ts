@@ -2,8 +2,10 @@ import type { Server } from 'node:http';
 import type { FastifyInstance, FastifyReply } from 'fastify';
 import { LlameroError, toLlameroError } from '../core/errors.ts';
 import { errorBody, errorObject } from '../core/openai/error-body.ts';
+import type { Diagnostics } from '../telemetry/diagnostics.ts';
 import { retryAfterOf } from './answer.ts';
 import type { GatewayBackend } from './backend.ts';
+import { addDebugRoutes } from './debug-routes.ts';
 import type { OwnHandler } from './front-door.ts';
 import type { GatewayServer } from './http-server.ts';
 import { fetchModel } from './model-lookup.ts';
@@ -12,6 +14,8 @@ import { openApiDocument } from './openapi.ts';
 /** What the gateway's own routes tell of. */
 export interface OwnRoutesContext {
   readonly backend: GatewayBackend;
+  /** Null: there are no routes for debugging. */
+  readonly diagnostics: Diagnostics | null;
   /** Set while the gateway drains. */
   readonly closing: LlameroError | null;
   /** The gateway's part of `/admin/status`. */
@@ -47,6 +51,7 @@ export async function loadOwnRoutes(context: OwnRoutesContext, server: GatewaySe
     sendError(reply, new LlameroError('not_found', 'There is no such route; /openapi.json lists them all.'));
   });
   addHealth(app, context);
+  addDebugRoutes(app, context.diagnostics);
   app.get('/admin/status', () => ({ gateway: context.gatewayStatus(), ...context.backend.status() }));
   app.get('/openapi.json', () => openApiDocument());
   app.get<{ Params: { '*': string } }>('/v1/models/*', async (request, reply) => {

@@ -6,6 +6,10 @@ export interface KnownPath {
   readonly post: EngineRoute | undefined;
   /** GET and HEAD are answered by the gateway itself. */
   readonly own: boolean;
+  /** POST is answered by the gateway itself. */
+  readonly ownPost: boolean;
+  /** Does something to the running server, or shows more of it than its state: see `refuseAdmin`. */
+  readonly admin: boolean;
   /** For `Allow`. */
   readonly methods: string;
   /** Served to anyone: says no more than whether the gateway is up. */
@@ -14,9 +18,24 @@ export interface KnownPath {
 
 /** Paths that the gateway answers itself, with GET. */
 export const OWN_PATHS = ['/health', '/livez', '/readyz', '/admin/status', '/openapi.json'] as const;
+/** Paths of the gateway's own that need the right to administer from other machines, with their method. */
+export const ADMIN_PATHS = {
+  '/admin/debug/heap-snapshot': 'POST',
+  '/admin/debug/cpu-profile': 'POST',
+  '/admin/debug/log': 'GET',
+} as const satisfies Record<string, 'GET' | 'POST'>;
 const OPEN_PATHS: ReadonlySet<string> = new Set(['/health', '/livez', '/readyz']);
 const MODEL_PREFIX = '/v1/models/';
 
+const NOTHING: KnownPath = {
+  get: undefined,
+  post: undefined,
+  own: false,
+  ownPost: false,
+  admin: false,
+  methods: 'OPTIONS',
+  open: false,
+};
 const INDEX: ReadonlyMap<string, KnownPath> = buildIndex();
 const ONE_MODEL: KnownPath = ownPath(false);
 
@@ -29,15 +48,21 @@ export function findPath(path: string): KnownPath | undefined {
 
 function buildIndex(): Map<string, KnownPath> {
   const index = new Map<string, KnownPath>(OWN_PATHS.map((path) => [path, ownPath(OPEN_PATHS.has(path))]));
+  for (const [path, method] of Object.entries(ADMIN_PATHS)) index.set(path, adminPath(method));
   for (const { path } of ENGINE_ROUTES.values()) {
     const get = ENGINE_ROUTES.get(`GET ${path}`);
     const post = ENGINE_ROUTES.get(`POST ${path}`);
     const methods = [get === undefined ? [] : ['GET', 'HEAD'], post === undefined ? [] : ['POST'], ['OPTIONS']];
-    index.set(path, { get, post, own: false, methods: methods.flat().join(', '), open: false });
+    index.set(path, { ...NOTHING, get, post, methods: methods.flat().join(', ') });
   }
   return index;
 }
 
 function ownPath(open: boolean): KnownPath {
-  return { get: undefined, post: undefined, own: true, methods: 'GET, HEAD, OPTIONS', open };
+  return { ...NOTHING, own: true, methods: 'GET, HEAD, OPTIONS', open };
+}
+
+function adminPath(method: 'GET' | 'POST'): KnownPath {
+  if (method === 'GET') return { ...ownPath(false), admin: true };
+  return { ...NOTHING, ownPost: true, admin: true, methods: 'POST, OPTIONS' };
 }

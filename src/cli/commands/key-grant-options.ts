@@ -10,6 +10,7 @@ export interface KeyGrantOptions extends Partial<Record<keyof ClientLimits, numb
   weight?: number;
   priority?: PriorityClass;
   actsForOthers?: true;
+  admin?: true;
 }
 
 const LIMITS: readonly { flag: string; key: keyof ClientLimits; what: string; unit: string }[] = [
@@ -31,15 +32,17 @@ export function addGrantOptions(command: Command): Command {
   for (const { flag, what } of LIMITS) {
     command.option(`--${flag} <number>`, `limit: ${what}; "none" for no limit (default: as configured)`, readLimit);
   }
-  return command.option(
-    '--acts-for-others',
-    'believe its X-User-Id, X-Session-Id and X-Forwarded-For: for applications that call for their own users',
-  );
+  return command
+    .option(
+      '--acts-for-others',
+      'believe its X-User-Id, X-Session-Id and X-Forwarded-For: for applications that call for their own users',
+    )
+    .option('--admin', 'let it use the routes under /admin/ that do something, from other machines too');
 }
 
 /** What the options of one call grant. */
 export function grantOf(options: KeyGrantOptions): ApiKeyGrant {
-  const { user, weight, priority, actsForOthers } = options;
+  const { user, weight, priority, actsForOthers, admin } = options;
   const limits = LIMITS.flatMap(({ key }) => {
     const limit = options[key];
     return limit === undefined ? [] : [[key, limit === 'none' ? null : limit] as const];
@@ -50,11 +53,19 @@ export function grantOf(options: KeyGrantOptions): ApiKeyGrant {
     ...(priority === undefined ? {} : { priority }),
     ...(limits.length === 0 ? {} : { limits: Object.fromEntries(limits) }),
     ...(actsForOthers === undefined ? {} : { mayActForOthers: true }),
+    ...(admin === undefined ? {} : { mayAdminister: true }),
   };
 }
 
 /** A grant in a few words, such as `user alice, weight 2, 60 req/min`; empty where a key grants nothing but access. */
-export function describeGrant({ userId, weight, priority, limits = {}, mayActForOthers }: ApiKeyGrant): string {
+export function describeGrant({
+  userId,
+  weight,
+  priority,
+  limits = {},
+  mayActForOthers,
+  mayAdminister,
+}: ApiKeyGrant): string {
   const words = [
     userId === undefined ? [] : `user ${userId}`,
     weight === undefined ? [] : `weight ${weight}`,
@@ -64,6 +75,7 @@ export function describeGrant({ userId, weight, priority, limits = {}, mayActFor
       return limit === undefined ? [] : `${limit ?? 'unlimited'}${unit}`;
     }),
     mayActForOthers === true ? 'acts for others' : [],
+    mayAdminister === true ? 'admin' : [],
   ];
   return words.flat().join(', ');
 }

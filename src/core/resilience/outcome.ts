@@ -30,6 +30,7 @@ const OUTCOMES: Readonly<Record<ErrorCode, EngineOutcome | 'by-phase'>> = {
   queue_full: NEUTRAL,
   queue_timeout: NEUTRAL,
   memory_pressure: NEUTRAL,
+  already_running: NEUTRAL,
   circuit_open: NEUTRAL,
   // Loading, or not there: the supervisor deals with that, and a breaker would only delay the recovery.
   engine_starting: NEUTRAL,
