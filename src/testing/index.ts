@@ -9,3 +9,5 @@ export type {
   FakeServerExit,
 } from './fake-llama-server.ts';
 export type { FakeServerCounters, FakeServerFaults } from './fake/settings.ts';
+export { measureLeak } from './measure-leak.ts';
+export type { LeakReport, MeasureLeakOptions } from './measure-leak.ts';
