@@ -25,7 +25,7 @@ export interface PipelineRequest {
   readonly body: Buffer | null;
   /** What the body asks of the engine. */
   readonly work: RequestWork;
-  /** How the stream goes on if its engine is lost; null: it ends with an error, or is no stream. */
+  /** What happens to the stream if its engine is lost, and how it is delivered; null: it ends with an error, or is no stream. */
   readonly continuation: StreamPlan | null;
   /** Whether the caller asked for a stream (`"stream": true`). */
   readonly stream: boolean;

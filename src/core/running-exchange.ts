@@ -15,6 +15,7 @@ import { Resending } from './resending.ts';
 import type { BreakerPass } from './resilience/circuit-breaker.ts';
 import { deadlineExceeded, timeLeftMs } from './resilience/deadlines.ts';
 import { StreamContinuation } from './stream-continuation.ts';
+import { StreamDelivery } from './stream-delivery.ts';
 import { TokenAccount } from './token-account.ts';
 
 /** Before an engine that is still loading is asked again to go on with a stream. */
@@ -41,6 +42,7 @@ export class RunningExchange implements Exchange, CallOwner, ApproachOwner {
   /** What the present engine is asked, but for what llamero asks for itself; null before the first sending, and for GET. */
   #body: Buffer | null = null;
   #continuation: StreamContinuation | null = null;
+  #delivery: StreamDelivery | null = null;
   #headSent = false;
   #call: EngineCall | null = null;
   #pass: BreakerPass | null = null;
@@ -124,12 +126,10 @@ export class RunningExchange implements Exchange, CallOwner, ApproachOwner {
     this.#account.generated(tokens);
     if (tokens > 0) this.#report.token();
     if (left.length === 0) return true;
-    this.#phase = 'streaming';
-    this.#sendHead('text/event-stream');
     const cap = this.#approach.entry?.tokenCap ?? null;
-    if (cap === null) return this.#sink.onData(left);
+    if (cap === null) return this.#deliver(left);
     const generated = () => this.#wholeUsage(this.#call?.usage() ?? null)?.completionTokens ?? 0;
-    return this.#sink.onData(withNoticeAtCap(left, this.#request.route.dialect, cap, generated));
+    return this.#deliver(withNoticeAtCap(left, this.#request.route.dialect, cap, generated));
   }
 
   onCallAnswer(body: Buffer): void {
@@ -145,6 +145,7 @@ export class RunningExchange implements Exchange, CallOwner, ApproachOwner {
     const usage = this.#wholeUsage(part);
     if (usage !== null) this.#account.usageIs(usage);
     this.#resending.answered();
+    if (this.#delivery !== null && !this.#completeDelivery(this.#delivery)) return;
     if (!this.#settle(null)) return;
     this.#sink.onEnd();
     this.#announce(null, usage);
@@ -190,6 +191,7 @@ export class RunningExchange implements Exchange, CallOwner, ApproachOwner {
       this.#fail(error);
       return;
     }
+    this.#delivery?.restart();
     this.#approachAgain(error, delayMs);
   }
 
@@ -203,7 +205,7 @@ export class RunningExchange implements Exchange, CallOwner, ApproachOwner {
       const isUnwilling = (this.#call?.status ?? 200) >= 400;
       this.#fail(lost === null && !isUnwilling ? error : interrupted(error, lost ?? error));
     } else if (next.kind === 'end') {
-      this.#sink.onData(next.events);
+      this.#deliver(next.events);
       this.onCallEnd(null);
     } else {
       this.#resending.goesOn(error, this.#continuation?.continuations ?? 1);
@@ -225,9 +227,41 @@ export class RunningExchange implements Exchange, CallOwner, ApproachOwner {
     const cap = this.#approach.entry?.tokenCap ?? null;
     const capped = cap === null ? body : limitTokens(body, route, cap);
     if (continuation === null) return capped;
+    this.#delivery = StreamDelivery.of(this.#request);
+    if (continuation.way === null) return capped;
     const seeded = continuation.needsSeed ? withSeed(capped, randomSeed()) : capped;
     this.#continuation = new StreamContinuation(continuation, this.#request, seeded);
     return seeded;
+  }
+
+  /** Hands events to the caller, unless it wants them later. @returns false to pause. */
+  #deliver(events: Buffer): boolean {
+    if (this.#delivery === null) return this.#handOver(events);
+    try {
+      const due = this.#delivery.pass(events, this.#continuation?.continuations ?? 0);
+      return due.length === 0 || this.#handOver(due);
+    } catch (error) {
+      this.#fail(toLlameroError(error));
+      return true;
+    }
+  }
+
+  /** @returns false when the answer is not what was asked for: then it is asked for again, or the request has failed. */
+  #completeDelivery(delivery: StreamDelivery): boolean {
+    try {
+      const rest = delivery.complete();
+      if (rest.length > 0) this.#handOver(rest);
+      return true;
+    } catch (error) {
+      this.#sendAgainOrFail(toLlameroError(error), null);
+      return false;
+    }
+  }
+
+  #handOver(events: Buffer): boolean {
+    this.#phase = 'streaming';
+    this.#sendHead('text/event-stream');
+    return this.#sink.onData(events);
   }
 
   /** @param part what the present engine tells, which may have made the end of the stream only. */

@@ -13,7 +13,7 @@ import type { GatewayBackend } from './backend.ts';
 import type { GatewayRequest, GatewayResponse } from './gateway-message.ts';
 import type { GatewayLimits } from './limits.ts';
 import { checkBody, type CheckedBody, checkContentHeaders } from './request-body.ts';
-import { contentLengthOf, continuationOf, timeoutOf, traceHeaders } from './request-headers.ts';
+import { contentLengthOf, streamRulesOf, timeoutOf, traceHeaders } from './request-headers.ts';
 import { RelayedStream } from './relayed-stream.ts';
 import type { StreamPacer } from './stream-pacer.ts';
 
@@ -64,6 +64,8 @@ export class Relay implements ResponseSink, KeptAnswer {
   #bodyBytes = 0;
   #exchange: Exchange | null = null;
   #isStream = false;
+  /** It is a stream of which nothing comes before it is complete. */
+  #isHeld = false;
   #stream: RelayedStream | null = null;
   #head: ResponseHead | null = null;
   #limits: RateLimitState | null = null;
@@ -144,8 +146,7 @@ export class Relay implements ResponseSink, KeptAnswer {
     try {
       if (this.#context.closing !== null) throw this.#context.closing;
       const { allowRemoteMedia, continuation } = this.#context;
-      const mode = continuationOf(this.#request.headers['x-stream-continuation'], continuation.mode);
-      const rules = mode === continuation.mode ? continuation : { ...continuation, mode };
+      const rules = streamRulesOf(this.#request.headers, continuation);
       this.#run(body, checkBody(body, this.#route, { allowRemoteMedia, continuation: rules }));
     } catch (error) {
       if (!this.#ended) this.#fail(toLlameroError(error));
@@ -237,6 +238,8 @@ export class Relay implements ResponseSink, KeptAnswer {
     } else if (this.#progress !== null && this.#waitingTicks > 1) {
       // The head goes out for it: from here on a failure is told by an event.
       this.#openStream().tick(`prompt ${this.#progress.processed}/${this.#progress.total} tokens`);
+    } else if (this.#isHeld && this.#waitingTicks > 1) {
+      this.#openStream().tick(null);
     } else {
       this.#stream?.tick(null);
     }
@@ -260,6 +263,7 @@ export class Relay implements ResponseSink, KeptAnswer {
 
   #run(body: Buffer | null, { stream, work, continuation }: CheckedBody): void {
     this.#isStream = stream;
+    this.#isHeld = continuation !== null && continuation.commit !== null;
     const ownMs = stream ? this.#context.streamTimeoutMs : this.#context.timeoutMs;
     const askedMs = this.#timeoutHeaderMs;
     const exchange = this.#context.backend.exchange(

@@ -2,7 +2,7 @@ import { isUtf8 } from 'node:buffer';
 import { LlameroError } from '../core/errors.ts';
 import { checkHazards } from '../core/openai/engine-hazards.ts';
 import { isNestedDeeperThan } from '../core/openai/json-scan.ts';
-import { type ContinuationRules, planStream, type StreamPlan } from '../core/openai/continuation/plan-stream.ts';
+import { planStream, type StreamPlan, type StreamRules } from '../core/openai/continuation/plan-stream.ts';
 import { type RequestWork, workOf } from '../core/openai/request-work.ts';
 import type { EngineRoute } from '../core/openai/routes.ts';
 import { MAX_NESTING } from './limits.ts';
@@ -14,7 +14,7 @@ export interface CheckedBody {
   readonly stream: boolean;
   /** What it asks of the engine. */
   readonly work: RequestWork;
-  /** How the stream goes on if its engine is lost; null also where it is no stream. */
+  /** What happens to the stream if its engine is lost, and how it is delivered; null also where it is no stream. */
   readonly continuation: StreamPlan | null;
 }
 
@@ -28,7 +28,7 @@ export interface CheckedBody {
 export function checkBody(
   body: Buffer,
   route: EngineRoute,
-  { allowRemoteMedia, continuation }: { readonly allowRemoteMedia: boolean; readonly continuation: ContinuationRules },
+  { allowRemoteMedia, continuation }: { readonly allowRemoteMedia: boolean; readonly continuation: StreamRules },
 ): CheckedBody {
   const fields = parseObject(body);
   const stream = fields['stream'];

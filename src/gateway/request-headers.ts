@@ -1,5 +1,5 @@
 import { LlameroError } from '../core/errors.ts';
-import type { ContinuationMode } from '../core/openai/continuation/plan-stream.ts';
+import type { ContinuationMode, ContinuationRules, StreamRules } from '../core/openai/continuation/plan-stream.ts';
 import { newRequestId } from '../core/request-id.ts';
 
 /** Reading of the few request headers that mean something to the gateway itself. Pure, except for a new request id. */
@@ -43,6 +43,26 @@ export function continuationOf(header: string | string[] | undefined, own: Conti
   throw new LlameroError('invalid_request', 'X-Stream-Continuation must be fast, exact or off.', {
     param: 'x-stream-continuation',
   });
+}
+
+/**
+ * What the caller asks of its stream: `X-Stream-Continuation`, `X-Stream-Commit`, `X-Llamero-Trace`.
+ * @param own the server's own rules, returned where the caller asks for nothing else.
+ * @throws LlameroError `invalid_request` for a value that is not known.
+ */
+export function streamRulesOf(
+  headers: Readonly<Record<string, string | string[] | undefined>>,
+  own: ContinuationRules,
+): StreamRules {
+  const mode = continuationOf(headers['x-stream-continuation'], own.mode);
+  const commit = headers['x-stream-commit'];
+  if (commit !== undefined && commit !== 'complete') {
+    throw new LlameroError('invalid_request', 'X-Stream-Commit must be complete.', { param: 'x-stream-commit' });
+  }
+  const trace = headers['x-llamero-trace'];
+  const isTraced = trace !== undefined && trace !== 'false' && trace !== '0';
+  if (mode === own.mode && commit === undefined && !isTraced) return own;
+  return { ...own, mode, commit, isTraced };
 }
 
 /** The declared body length, or null without one. Node has refused lengths that are not numbers before this is called. */

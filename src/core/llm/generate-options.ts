@@ -10,6 +10,8 @@ const callShape = {
   timeout: z.number().int().min(1).max(2_147_483_647).optional(),
   /** How a stream goes on whose engine was lost. Default: `streamContinuation` of the configuration. */
   continuation: z.enum(['fast', 'exact', 'off']).optional(),
+  /** `complete`: the parts of a stream come together, when the answer is complete, and valid JSON where that was asked for. */
+  commit: z.literal('complete').optional(),
   /** On whose behalf the call is made. */
   client: clientOptionsSchema.optional(),
   /** Further fields of the request body, as llama-server understands them. */

@@ -8,7 +8,7 @@ import { LlameroError } from '../errors.ts';
 import { LlameroEmitter, type LlameroEvents, type TokenCounts } from '../events.ts';
 import type { Exchange, PipelineRequest, ResponseSink } from '../exchange.ts';
 import { checkHazards } from '../openai/engine-hazards.ts';
-import { continuationRules, planStream } from '../openai/continuation/plan-stream.ts';
+import { continuationRules, planStream, type StreamRules } from '../openai/continuation/plan-stream.ts';
 import { workOf } from '../openai/request-work.ts';
 import { engineRoute } from '../openai/routes.ts';
 import { tokenCountsOf } from '../openai/usage.ts';
@@ -314,10 +314,14 @@ export class LlamaCppProvider {
       client: clientOf(options.client),
       body: bytes,
       work: workOf(known, body, bytes.length),
-      continuation: stream ? planStream(known, body, continuationRules(this.config, options.continuation)) : null,
+      continuation: stream ? planStream(known, body, this.#streamRules(options)) : null,
       stream,
       timeoutMs: shortest(options.timeout ?? null, stream ? this.config.timeouts.total : this.#requestTimeoutMs()),
     };
+  }
+
+  #streamRules({ continuation, commit }: CallOptions): StreamRules {
+    return { ...continuationRules(this.config, continuation), commit };
   }
 
   /** Options of a call whose whole answer is waited for: the limit of whole requests applies, although it streams inside. */

@@ -2,6 +2,7 @@ import type { Config } from '../../config.ts';
 import type { EngineRoute } from '../routes.ts';
 import type { ContinuationWay } from './continuation.ts';
 import { planContinuation } from './continuation-plan.ts';
+import { asksForJson } from '../json-answer.ts';
 import { canReplay } from './replay.ts';
 
 /** `fast`: as soon as may be; `exact`: only so that the answer is the same; `off`: not at all. */
@@ -26,20 +27,49 @@ export function continuationRules(
   return { mode, chatGoesOn: engineUrl === null && !engine.args.some((option) => ANSWERS_ANEW.has(option)) };
 }
 
-/** How one stream will go on if its engine is lost. */
+/** What one caller asks of its stream. */
+export interface StreamRules extends ContinuationRules {
+  /** `complete`: nothing goes out before the answer is complete, and JSON where the request asks for JSON. */
+  readonly commit?: 'complete' | undefined;
+  /** The end of the stream tells how often it went on. */
+  readonly isTraced?: boolean;
+}
+
+/** What happens to one stream if its engine is lost, and how it is delivered. */
 export interface StreamPlan {
-  readonly way: ContinuationWay;
+  /** null: it does not go on behind what its caller has. */
+  readonly way: ContinuationWay | null;
   readonly isExact: boolean;
   /** The first engine must be given a seed. */
   readonly needsSeed: boolean;
+  /** Held back until it is complete, or complete and valid JSON; null: its events go out as they come. */
+  readonly commit: 'complete' | 'valid-json' | null;
+  readonly isTraced: boolean;
 }
 
-/** Decides from a parsed body. @returns null when the stream would end with an error instead. */
+const NOT_CONTINUED = { way: null, isExact: false, needsSeed: false };
+
+/** Decides from a parsed body. @returns null when the stream would end with an error, and nothing else is asked of it. */
 export function planStream(
   route: EngineRoute,
   fields: Readonly<Record<string, unknown>>,
-  { mode: asked, chatGoesOn }: ContinuationRules,
+  rules: StreamRules,
 ): StreamPlan | null {
+  const { commit, isTraced = false } = rules;
+  if (commit === 'complete' && route.canStream) {
+    // As long as nobody has any of it, it is asked for again.
+    return { ...NOT_CONTINUED, commit: asksForJson(fields) ? 'valid-json' : 'complete', isTraced };
+  }
+  const going = planGoingOn(route, fields, rules);
+  if (going === null) return isTraced ? { ...NOT_CONTINUED, commit: null, isTraced } : null;
+  return { ...going, commit: null, isTraced };
+}
+
+function planGoingOn(
+  route: EngineRoute,
+  fields: Readonly<Record<string, unknown>>,
+  { mode: asked, chatGoesOn }: ContinuationRules,
+): Pick<StreamPlan, 'way' | 'isExact' | 'needsSeed'> | null {
   if (asked === 'off') return null;
   const mode = route.dialect === 'chat' && !chatGoesOn ? 'exact' : asked;
   const facts = { route, fields, mode, hasMedia: hasMedia(fields['messages']), canReplay: canReplay(route, fields) };
