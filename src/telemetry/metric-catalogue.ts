@@ -20,9 +20,9 @@ const DURATION_BUCKETS = [0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300];
 /** Waiting: nothing at all in most cases, up to the limits of queues and prompts. */
 const WAIT_BUCKETS = [0.001, 0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60];
 /** What a person waits for: 0.1 s is at once, 10 s is lost. Few bounds, because there is one such series for each model. */
-const FIRST_TOKEN_BUCKETS = [0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30];
-/** From 200 tokens per second on a GPU to two on a CPU. */
-const PER_TOKEN_BUCKETS = [0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5];
+const FIRST_TOKEN_BUCKETS = [0.1, 0.25, 0.5, 1, 2.5, 10, 30];
+/** From 200 tokens per second on a GPU to four on a CPU. */
+const PER_TOKEN_BUCKETS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25];
 const OVERHEAD_BUCKETS = [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1];
 
 /** Metrics of llamero itself, by name. */

@@ -45,7 +45,7 @@ export class RefusalReporter {
     }
     return new LlameroError('rate_limit_exceeded', describeRefusal(refusal), {
       retryAfterMs: refusal.retryAfterMs,
-      details: { limit: refusal.name, limits: state },
+      details: { pool: client.pool, limit: refusal.name, limits: state },
     });
   }
 }
