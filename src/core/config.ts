@@ -37,6 +37,9 @@ const engine = z.strictObject({
     .union([z.literal('auto'), z.number().int().min(16)])
     .default('auto')
     .describe('MB of anonymous memory per engine; at the limit it is drained and replaced'),
+  drainTimeout: milliseconds(
+    'How long requests may go on at an engine that is being replaced; what is left then goes on at the next one',
+  ).default(30_000),
   restart: z
     .strictObject({
       maxRestarts: z
@@ -109,6 +112,22 @@ const gateway = z.strictObject({
   drainTimeout: milliseconds('How long running requests may go on after SIGTERM').default(30_000),
 });
 
+const traces = z.strictObject({
+  endpoint: z
+    .url({ protocol: /^https?$/ })
+    .nullable()
+    .default(null)
+    .describe('Collector that spans are sent to, such as http://localhost:4318/v1/traces; null: no traces'),
+  protocol: z.enum(['http/protobuf']).default('http/protobuf').describe('OTLP as the collector understands it'),
+  sampleRatio: z.number().min(0).max(1).default(1).describe('Part of the traces that begin here and are sampled'),
+  followParent: z
+    .boolean()
+    .default(true)
+    .describe("Whether a caller's traceparent decides if its request is sampled; if not, sampleRatio does for all"),
+  serviceName: z.string().min(1).nullable().default(null).describe("service.name of the spans; null: 'llamero'"),
+  exportInterval: positiveMilliseconds('How long spans are gathered before they are sent').default(5_000),
+});
+
 /** The schema; parse through {@link parseConfig}, which turns its complaints into one readable error. */
 export const configSchema = z.strictObject({
   profile: z
@@ -153,6 +172,25 @@ export const configSchema = z.strictObject({
     .enum(['fast', 'exact', 'off'])
     .default('fast')
     .describe('How a stream goes on whose engine was lost: soon; only where the answer stays the same; or not at all'),
+  streamResume: z
+    .strictObject({
+      enabled: z.boolean().default(true).describe('Whether clients may ask for streams that they can come back to'),
+      maxAge: positiveMilliseconds('How long a stream waits for a client that lost its connection').default(60_000),
+      bufferPerStream: z
+        .number()
+        .int()
+        .min(4096)
+        .max(1_073_741_824)
+        .default(1_048_576)
+        .describe('Bytes that are kept of one stream; half of them may be unread before the engine has to wait'),
+      bufferTotal: z
+        .number()
+        .int()
+        .min(4096)
+        .default(67_108_864)
+        .describe('Bytes that are kept of all streams; at the limit new ones cannot be come back to'),
+    })
+    .prefault({}),
   memoryLimit: z
     .number()
     .int()
@@ -233,6 +271,11 @@ export const configSchema = z.strictObject({
     })
     .prefault({}),
   gateway: gateway.prefault({}),
+  telemetry: z
+    .strictObject({
+      traces: traces.prefault({}),
+    })
+    .prefault({}),
   log: z
     .strictObject({
       level: z

@@ -68,6 +68,18 @@ export const ERROR_CODES = {
   engine_error: define(502, 'engine_error', true, 'The engine failed while it worked on the request.'),
   engine_bad_response: define(502, 'engine_error', true, 'The engine answered something that is not a valid answer.'),
   stream_interrupted: define(502, 'engine_error', true, 'The engine was lost in the middle of a stream.'),
+  stream_position_lost: define(
+    410,
+    'invalid_request_error',
+    false,
+    'The stream goes on, but what comes behind the position that was asked for is no longer held.',
+  ),
+  stream_taken_over: define(
+    409,
+    'invalid_request_error',
+    false,
+    'Another connection of the same client reads the stream now.',
+  ),
   deadline_exceeded: define(504, 'timeout_error', true, 'A deadline passed; the message names the phase.'),
   already_running: define(
     409,

@@ -5,7 +5,7 @@ import { isAllowedOrigin } from './access.ts';
 const EXPOSED =
   'x-request-id, retry-after, server-timing, ratelimit, ratelimit-policy, x-ratelimit-limit-requests, ' +
   'x-ratelimit-remaining-requests, x-ratelimit-reset-requests, x-ratelimit-limit-tokens, x-ratelimit-remaining-tokens, ' +
-  'x-ratelimit-reset-tokens';
+  'x-ratelimit-reset-tokens, x-stream-id';
 const NONE: readonly string[] = [];
 
 /** What every answer to a permitted page carries; empty without an origin, or for one that is not permitted. */

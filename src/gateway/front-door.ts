@@ -3,11 +3,12 @@ import { type AccessRules, decideAccess, refuseAdmin } from './access.ts';
 import { answerError } from './answer.ts';
 import { callerOf } from './caller.ts';
 import { corsHeaders, preflightHeaders } from './cors.ts';
+import type { EngineRoute } from '../core/openai/routes.ts';
 import type { GatewayRequest, GatewayResponse } from './gateway-message.ts';
 import type { RequestHandler } from './http-server.ts';
 import { Relay, type RelayContext } from './relay.ts';
 import { requestIdOf } from './request-headers.ts';
-import { findPath, type KnownPath } from './route-index.ts';
+import { findPath, type KnownPath, ONE_STREAM, STREAM_PREFIX } from './route-index.ts';
 
 /** Answers what is not relayed: fastify. */
 export type OwnHandler = (request: GatewayRequest, response: GatewayResponse) => void;
@@ -63,6 +64,7 @@ export function createFrontDoor(context: RelayContext, rules: AccessRules, own: 
     }
     try {
       response.client = callerOf(request, access, rules);
+      response.apiKeyId = access === null ? null : access.id;
       return null;
     } catch (error) {
       return toLlameroError(error);
@@ -88,10 +90,36 @@ export function createFrontDoor(context: RelayContext, rules: AccessRules, own: 
         response.setHeader(name, value);
       }
       own(request, response);
+    } else if (known === ONE_STREAM && (method === 'GET' || method === 'DELETE')) {
+      const streamId = path.slice(STREAM_PREFIX.length);
+      if (method === 'GET') new Relay(context, request, response, STREAM_ROUTE, query).comeBack(streamId);
+      else endStream(context, response, streamId);
     } else {
       const error = new LlameroError('method_not_allowed', `This route takes ${known.methods}.`);
       answerError(response, error, 'json', ['allow', known.methods]);
     }
+  }
+}
+
+/** What a client that comes back is answered as, until its stream is found. */
+const STREAM_ROUTE: EngineRoute = {
+  method: 'GET',
+  path: `${STREAM_PREFIX}{id}`,
+  dialect: 'json',
+  needsSlot: false,
+  canStream: true,
+  name: 'streams',
+};
+
+/** Ends a stream that its client wants no more of; closing the connection does not. */
+function endStream({ resumables }: RelayContext, response: GatewayResponse, streamId: string): void {
+  try {
+    const stream = resumables.find(streamId, { clientKey: response.client.key, apiKeyId: response.apiKeyId });
+    stream.cancel(new LlameroError('cancelled', 'The caller cancelled the request.'));
+    response.writeHead(204, ['x-request-id', response.requestId, ...response.corsHeaders]);
+    response.end();
+  } catch (error) {
+    answerError(response, toLlameroError(error));
   }
 }
 

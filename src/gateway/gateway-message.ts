@@ -14,6 +14,8 @@ export class GatewayResponse extends ServerResponse<GatewayRequest> {
   requestId = '';
   /** Who sent the request; known once access is granted. */
   client: Client = ANONYMOUS;
+  /** Name of the API key that it came with, null without one; known then, too. */
+  apiKeyId: string | null = null;
   /** Names and values in turn; empty where the caller is no permitted browser page. */
   corsHeaders: readonly string[] = [];
 }

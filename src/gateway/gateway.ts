@@ -16,6 +16,7 @@ import { type KeyFileReport, KeyRing } from './key-ring.ts';
 import { GATEWAY_LIMITS, type GatewayLimits } from './limits.ts';
 import { loadOwnRoutes, type OwnRoutes } from './own-routes.ts';
 import type { RelayContext } from './relay.ts';
+import { ResumableStreams } from './resumable-streams.ts';
 import { StreamPacer } from './stream-pacer.ts';
 
 const MEGABYTE = 1024 * 1024;
@@ -134,6 +135,7 @@ class HttpGateway implements Gateway {
     const context = this.#context;
     const reason = new LlameroError('engine_unavailable', 'llamero is shutting down.', { retryAfterMs: 1000 });
     context.closing = reason;
+    context.resumables.close(reason);
     const closed = this.#server.listening ? once(this.#server, 'close') : Promise.resolve();
     this.#server.close();
     this.#server.closeIdleConnections();
@@ -183,13 +185,14 @@ class HttpGateway implements Gateway {
   }
 
   #status(): Record<string, unknown> {
-    const { closing, running, answers } = this.#context;
+    const { closing, running, answers, resumables } = this.#context;
     return {
       url: this.#address?.url ?? null,
       draining: closing !== null,
       uptimeMs: Date.now() - this.#startedAtMs,
       requests: running,
       openAnswers: answers.size,
+      resumableStreams: { held: resumables.size, bufferedBytes: resumables.bufferedBytes },
       apiKeys: this.#keys?.size ?? null,
     };
   }
@@ -208,6 +211,7 @@ function relayContext(provider: GatewayBackend, config: Config, limits: GatewayL
     streamTimeoutMs: config.timeouts.total,
     answers: new AnswerKeeper(limits.heartbeatIntervalMs),
     pacer: new StreamPacer(),
+    resumables: new ResumableStreams(config.streamResume),
     running: 0,
     closing: null,
     onIdle: null,

@@ -1,7 +1,7 @@
 import { rateLimitHeaders } from '../core/admission/rate-limit-headers.ts';
 import type { RateLimitState } from '../core/admission/rate-limit-policy.ts';
 import { LlameroError, toLlameroError } from '../core/errors.ts';
-import type { Exchange, ResponseHead, ResponseSink } from '../core/exchange.ts';
+import type { Exchange, PipelineRequest, ResponseHead, ResponseSink } from '../core/exchange.ts';
 import { streamErrorEvent } from '../core/openai/error-body.ts';
 import type { ContinuationRules } from '../core/openai/continuation/plan-stream.ts';
 import type { PromptProgress } from '../core/openai/prompt-progress.ts';
@@ -15,6 +15,9 @@ import type { GatewayLimits } from './limits.ts';
 import { checkBody, type CheckedBody, checkContentHeaders } from './request-body.ts';
 import { contentLengthOf, streamRulesOf, timeoutOf, traceHeaders } from './request-headers.ts';
 import { RelayedStream } from './relayed-stream.ts';
+import { positionOf, type StreamPosition, wantsResumable } from './resumable-position.ts';
+import type { ResumableStream } from './resumable-stream.ts';
+import type { ResumableStreams, StreamOwner } from './resumable-streams.ts';
 import type { StreamPacer } from './stream-pacer.ts';
 
 /** What all relays of one gateway share. */
@@ -36,6 +39,8 @@ export interface RelayContext {
   /** Every relay whose answer has not reached its client. */
   readonly answers: AnswerKeeper<Relay>;
   readonly pacer: StreamPacer;
+  /** Streams whose clients may come back. */
+  readonly resumables: ResumableStreams;
   /** How many relays have not got their answer. */
   running: number;
   /** Set while the gateway drains: the reason that new requests get. */
@@ -56,7 +61,7 @@ export class Relay implements ResponseSink, KeptAnswer {
   readonly #context: RelayContext;
   readonly #request: GatewayRequest;
   readonly #response: GatewayResponse;
-  readonly #route: EngineRoute;
+  #route: EngineRoute;
   readonly #query: string;
   #timeoutHeaderMs: number | null = null;
   #body: Buffer | null = null;
@@ -66,6 +71,9 @@ export class Relay implements ResponseSink, KeptAnswer {
   #isStream = false;
   /** It is a stream of which nothing comes before it is complete. */
   #isHeld = false;
+  #wantsResumable = false;
+  /** The stream, where it outlives its connection. */
+  #resumable: ResumableStream | null = null;
   #stream: RelayedStream | null = null;
   #head: ResponseHead | null = null;
   #limits: RateLimitState | null = null;
@@ -92,13 +100,22 @@ export class Relay implements ResponseSink, KeptAnswer {
 
   /** Reads the body, if the route has one, and runs the request. `askFirst`: the client waits for `100 Continue`. */
   start(askFirst: boolean): void {
-    this.#context.running += 1;
-    this.#context.answers.add(this);
-    this.#response.relay = this;
-    this.#response.on('close', onResponseClose);
+    this.#enter();
     try {
       if (this.#context.closing !== null) throw this.#context.closing;
       const { headers } = this.#request;
+      const resume = headers['x-stream-resume'];
+      if (resume !== undefined && this.#route.canStream && wantsResumable(resume)) {
+        const position = positionOf(headers, null);
+        if (position !== null) {
+          // The request once more, as its client has no other: the answer to it is there already.
+          if (askFirst) this.#response.writeContinue();
+          this.#request.resume();
+          this.#goOnAt(position);
+          return;
+        }
+        this.#wantsResumable = true;
+      }
       this.#timeoutHeaderMs = timeoutOf(headers['x-request-timeout'], null);
       if (this.#route.method === 'GET') {
         this.#run(null, NO_BODY);
@@ -117,6 +134,17 @@ export class Relay implements ResponseSink, KeptAnswer {
     this.#request.relay = this;
     this.#request.on('data', onBodyData);
     this.#request.on('end', onBodyEnd);
+  }
+
+  /** Goes on with a stream that its client has lost the connection of, instead of sending a request. */
+  comeBack(streamId: string): void {
+    this.#enter();
+    try {
+      if (this.#context.closing !== null) throw this.#context.closing;
+      this.#goOnAt(positionOf(this.#request.headers, streamId, this.#query) ?? { streamId, offset: 0 });
+    } catch (error) {
+      if (!this.#ended) this.#fail(toLlameroError(error));
+    }
   }
 
   /** Ends the request with `reason`: as an error answer, or as an error event where a stream is open. */
@@ -247,7 +275,17 @@ export class Relay implements ResponseSink, KeptAnswer {
 
   #openStream(): RelayedStream {
     if (this.#stream === null) {
-      this.#stream = new RelayedStream(this.#response, this.#context.pacer, this.#commonHeaders());
+      const { pacer } = this.#context;
+      const resumable = this.#resumable;
+      this.#stream =
+        resumable === null
+          ? new RelayedStream(this.#response, pacer, this.#commonHeaders())
+          : new RelayedStream(
+              this.#response,
+              pacer,
+              [...this.#commonHeaders(), 'x-stream-id', resumable.announce()],
+              resumable,
+            );
       this.#response.on('drain', onResponseDrain);
     }
     return this.#stream;
@@ -266,22 +304,50 @@ export class Relay implements ResponseSink, KeptAnswer {
     this.#isHeld = continuation !== null && continuation.commit !== null;
     const ownMs = stream ? this.#context.streamTimeoutMs : this.#context.timeoutMs;
     const askedMs = this.#timeoutHeaderMs;
-    const exchange = this.#context.backend.exchange(
-      {
-        id: this.#response.requestId,
-        route: this.#route,
-        query: this.#query,
-        client: this.#response.client,
-        body,
-        work,
-        continuation,
-        stream,
-        headers: traceHeaders(this.#request.headers.traceparent),
-        timeoutMs: askedMs === null ? ownMs : Math.min(askedMs, ownMs ?? askedMs),
-      },
-      this,
-    );
+    const request: PipelineRequest = {
+      id: this.#response.requestId,
+      route: this.#route,
+      query: this.#query,
+      client: this.#response.client,
+      body,
+      work,
+      continuation,
+      stream,
+      headers: traceHeaders(this.#request.headers.traceparent, this.#request.headers.tracestate),
+      timeoutMs: askedMs === null ? ownMs : Math.min(askedMs, ownMs ?? askedMs),
+    };
+    const { backend, resumables } = this.#context;
+    if (stream && this.#wantsResumable) this.#resumable = resumables.open(this.#route, this.#owner());
+    const exchange = this.#resumable?.begin(backend, request, this) ?? backend.exchange(request, this);
     if (!this.#ended) this.#exchange = exchange;
+  }
+
+  #enter(): void {
+    this.#context.running += 1;
+    this.#context.answers.add(this);
+    this.#response.relay = this;
+    this.#response.on('close', onResponseClose);
+  }
+
+  #goOnAt({ streamId, offset }: StreamPosition): void {
+    const stream = this.#context.resumables.find(streamId, this.#owner());
+    if (stream.hasEndedAt(offset)) {
+      this.#settle();
+      this.#response.writeHead(204, this.#commonHeaders());
+      this.#response.end();
+      return;
+    }
+    stream.checkOffset(offset);
+    this.#route = stream.route;
+    this.#isStream = true;
+    this.#resumable = stream;
+    this.#openStream();
+    const exchange = stream.attach(this, offset);
+    if (!this.#ended) this.#exchange = exchange;
+  }
+
+  #owner(): StreamOwner {
+    return { clientKey: this.#response.client.key, apiKeyId: this.#response.apiKeyId };
   }
 
   #refuseBody(error: LlameroError): void {

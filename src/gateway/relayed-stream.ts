@@ -8,10 +8,16 @@ const HEARTBEAT = Buffer.from(': heartbeat\n\n');
 const QUIET_TICKS = 3;
 const STREAM_HEADERS = ['content-type', 'text/event-stream', 'cache-control', 'no-cache', 'x-accel-buffering', 'no'];
 
+/** Where the comments of a stream go: to its client, or through what keeps the stream for it. */
+export interface CommentWriter {
+  write(comment: Buffer | string): unknown;
+}
+
 /** The answer of one streaming request from its head on: what is written, when, and what keeps it alive while nothing is. */
 export class RelayedStream implements PacedStream {
   readonly #response: GatewayResponse;
   readonly #pacer: StreamPacer;
+  readonly #comments: CommentWriter;
   #quietTicks = 0;
   #lastDataAt = 0;
   /** Events of a fast stream that wait to be written together. */
@@ -19,8 +25,14 @@ export class RelayedStream implements PacedStream {
   #heldBytes = 0;
 
   /** Writes the head; it waits a moment for the first event, so that both leave in one packet. */
-  constructor(response: GatewayResponse, pacer: StreamPacer, headers: readonly string[]) {
+  constructor(
+    response: GatewayResponse,
+    pacer: StreamPacer,
+    headers: readonly string[],
+    comments: CommentWriter = response,
+  ) {
     this.#response = response;
+    this.#comments = comments;
     this.#pacer = pacer;
     response.writeHead(200, [...STREAM_HEADERS, ...headers]);
     process.nextTick(flushHead, response);
@@ -52,7 +64,7 @@ export class RelayedStream implements PacedStream {
   tick(news: string | null): void {
     if (news === null && (this.#quietTicks += 1) < QUIET_TICKS) return;
     this.#quietTicks = 0;
-    this.#response.write(news === null ? HEARTBEAT : `: ${news}\n\n`);
+    this.#comments.write(news === null ? HEARTBEAT : `: ${news}\n\n`);
   }
 
   #hold(events: Buffer): boolean {

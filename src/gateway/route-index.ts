@@ -26,6 +26,8 @@ export const ADMIN_PATHS = {
 } as const satisfies Record<string, 'GET' | 'POST'>;
 const OPEN_PATHS: ReadonlySet<string> = new Set(['/health', '/livez', '/readyz']);
 const MODEL_PREFIX = '/v1/models/';
+/** What comes before the id in the path of a stream that its client comes back to. */
+export const STREAM_PREFIX = '/v1/streams/';
 
 const NOTHING: KnownPath = {
   get: undefined,
@@ -38,12 +40,15 @@ const NOTHING: KnownPath = {
 };
 const INDEX: ReadonlyMap<string, KnownPath> = buildIndex();
 const ONE_MODEL: KnownPath = ownPath(false);
+/** The path of one stream, which the front door answers. */
+export const ONE_STREAM: KnownPath = { ...NOTHING, methods: 'GET, DELETE, OPTIONS' };
 
 /** The path as it is known, or undefined. Paths are compared as they came: nothing is decoded or normalised. */
 export function findPath(path: string): KnownPath | undefined {
   const known = INDEX.get(path);
   if (known !== undefined) return known;
-  return path.startsWith(MODEL_PREFIX) && path.length > MODEL_PREFIX.length ? ONE_MODEL : undefined;
+  if (path.startsWith(MODEL_PREFIX) && path.length > MODEL_PREFIX.length) return ONE_MODEL;
+  return path.startsWith(STREAM_PREFIX) && path.length > STREAM_PREFIX.length ? ONE_STREAM : undefined;
 }
 
 function buildIndex(): Map<string, KnownPath> {

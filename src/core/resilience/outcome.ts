@@ -23,6 +23,8 @@ const OUTCOMES: Readonly<Record<ErrorCode, EngineOutcome | 'by-phase'>> = {
   request_timeout: NEUTRAL,
   context_length_exceeded: NEUTRAL,
   poisonous_request: NEUTRAL,
+  stream_position_lost: NEUTRAL,
+  stream_taken_over: NEUTRAL,
   cancelled: NEUTRAL,
   // llamero's own limits; the engine did not see the request.
   rate_limit_exceeded: NEUTRAL,

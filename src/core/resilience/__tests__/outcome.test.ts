@@ -16,6 +16,8 @@ const NEUTRAL: readonly ErrorCode[] = [
   'request_timeout',
   'context_length_exceeded',
   'poisonous_request',
+  'stream_position_lost',
+  'stream_taken_over',
   'cancelled',
   'rate_limit_exceeded',
   'rate_limits_unavailable',
