@@ -4,6 +4,7 @@ import { LlameroError } from '../core/errors.ts';
 import { chooseConfigurationFile, readConfigurationFile } from './configuration-file.ts';
 import type { ConfigurationFile } from './configuration-file.ts';
 import { readOptionValue, SERVE_OPTIONS } from './serve-options.ts';
+import { tracingSettings } from './tracing-environment.ts';
 
 /** Where configuration may come from, before anything is merged or validated. */
 export interface ConfigurationSources {
@@ -76,7 +77,7 @@ interface Setting {
 
 /** Later settings win over earlier ones: LOG_LEVEL < LLAMA_DEBUG < LLAMERO_LOG_LEVEL. */
 function environmentSettings(env: NodeJS.ProcessEnv): Setting[] {
-  const settings: Setting[] = [];
+  const settings: Setting[] = tracingSettings(env);
   const general = filled(env['LOG_LEVEL']);
   if (general !== undefined) settings.push({ key: 'log.level', value: general.toLowerCase(), from: 'LOG_LEVEL' });
   if (env['LLAMA_DEBUG'] === 'true') settings.push({ key: 'log.level', value: 'trace', from: 'LLAMA_DEBUG' });

@@ -242,7 +242,8 @@ export class EngineCall implements Dispatcher.DispatchHandler, WatchedExchange {
   }
 
   #headers(body: Buffer | null): Record<string, string> {
-    const own = this.#trace === null ? this.request.headers : { traceparent: this.#trace.traceparent };
+    const { headers } = this.request;
+    const own = this.#trace === null ? headers : { ...headers, traceparent: this.#trace.traceparent };
     const engine = this.engine.headers;
     return body === null ? { ...own, ...engine } : { 'content-type': 'application/json', ...own, ...engine };
   }

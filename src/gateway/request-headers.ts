@@ -13,9 +13,16 @@ export function requestIdOf(header: string | string[] | undefined): string {
   return typeof header === 'string' && SANE_REQUEST_ID.test(header) ? header : newRequestId();
 }
 
-/** `traceparent` as the W3C Trace Context defines it, if it is well-formed; a malformed one is not passed on. */
-export function traceHeaders(traceparent: string | string[] | undefined): Record<string, string> | undefined {
-  return typeof traceparent === 'string' && TRACEPARENT.test(traceparent) ? { traceparent } : undefined;
+/**
+ * `traceparent` as the W3C Trace Context defines it, if it is well-formed, with the `tracestate` that belongs to it; a malformed one is
+ * not passed on.
+ */
+export function traceHeaders(
+  traceparent: string | string[] | undefined,
+  tracestate?: string | string[],
+): Record<string, string> | undefined {
+  if (typeof traceparent !== 'string' || !TRACEPARENT.test(traceparent)) return undefined;
+  return tracestate === undefined ? { traceparent } : { traceparent, tracestate: String(tracestate) };
 }
 
 /**

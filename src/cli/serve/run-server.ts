@@ -12,7 +12,9 @@ import type { Log } from '../logging.ts';
 import type { ProgressDisplay } from '../progress.ts';
 import { type Announcement, announcementText, curlLine } from './announcement.ts';
 import { builtInModel } from './built-in-model.ts';
+import { exportTraces } from './export-traces.ts';
 import { listen } from './listen.ts';
+import { serveDiagnostics } from './serve-diagnostics.ts';
 import { listenForShutdown } from './shutdown-signals.ts';
 
 /** Something that keeps the process alive after everything was stopped must not keep a service manager waiting, in ms. */
@@ -29,14 +31,24 @@ export async function runServer(configuration: Configuration, env: NodeJS.Proces
   const config = builtIn ? { ...configuration.config, model: await builtInModel(env) } : configuration.config;
   let log: Log | undefined;
   let progress: ProgressDisplay | null = null;
-  const provider = new LlamaCppProvider(config, { env, onProgress: (report) => progress?.update(report) });
-  const gateway = createGateway({ provider, config, onKeyFile: (report) => log && logKeyFile(log.logger, report) });
+  const traces = await exportTraces(config, ({ ok, message }) => log?.logger[ok ? 'info' : 'warn'](message));
+  const provider = new LlamaCppProvider(config, {
+    env,
+    tracing: traces?.tracing,
+    onProgress: (report) => progress?.update(report),
+  });
+  const gateway = createGateway({
+    provider: isDebug(env) ? await tracedProvider(provider, () => log) : provider,
+    config,
+    onKeyFile: (report) => log && logKeyFile(log.logger, report),
+    diagnostics: debugging.diagnostics,
+  });
   try {
     // It takes a while to load, and before the gateway listens only the store of the rate limits may have news.
-    if (config.rateLimit.store !== null) log = await openLog(config, provider);
+    if (config.rateLimit.store !== null) log = await openLog(config, provider, isDebug(env));
     const { port } = config.gateway;
     const address = await listen(gateway, { port, named: configuration.origin('gateway.port') !== null });
-    const opened = (log ??= await openLog(config, provider));
+    const opened = (log ??= await openLog(config, provider, isDebug(env)));
     const { logger } = opened;
     warnAboutConfiguration(logger, configuration);
     if (address.port !== port && port !== 'auto' && port !== 0) {
@@ -62,6 +74,8 @@ export async function runServer(configuration: Configuration, env: NodeJS.Proces
     await gateway.stop();
     await provider.stop();
     setTimeout(() => process.exit(), EXIT_GRACE_MS).unref();
+    // The last spans are those of requests that the end of the provider ended.
+    await traces?.stop();
   }
   log.logger.info('stopped');
 }

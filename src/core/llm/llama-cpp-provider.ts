@@ -6,7 +6,7 @@ import type { EngineEndpoint, EngineStatus } from '../engine/engine-endpoint.ts'
 import { SupervisedEngine } from '../engine/supervised-engine.ts';
 import { LlameroError } from '../errors.ts';
 import { LlameroEmitter, type LlameroEvents, type TokenCounts } from '../events.ts';
-import type { Exchange, PipelineRequest, ResponseSink } from '../exchange.ts';
+import type { Exchange, PipelineRequest, RequestTracing, ResponseSink } from '../exchange.ts';
 import { checkHazards } from '../openai/engine-hazards.ts';
 import { continuationRules, planStream, type StreamRules } from '../openai/continuation/plan-stream.ts';
 import { workOf } from '../openai/request-work.ts';
@@ -63,12 +63,20 @@ export interface ModelInfo {
   readonly state: EngineStatus['state'];
 }
 
+/** Makes the requests of a provider parts of traces: `requestTracing()` of `llamero/tracing`. */
+export interface ProviderTracing extends RequestTracing {
+  /** Called once, before the first request; hears of `settled`, and so of the end of each. */
+  observe(events: LlameroEmitter): void;
+}
+
 /** Beyond the configuration: what only a program can pass. */
 export interface ProviderHooks {
   /** Progress of installing llama-server and of downloading a model. */
   readonly onProgress?: (progress: PreparationProgress) => void;
   /** Environment for the search of llama-server and models, and of the engine. Default `process.env`. */
   readonly env?: NodeJS.ProcessEnv;
+  /** Default: no traces; the `traceparent` of a caller then goes to the engine as it came. */
+  readonly tracing?: ProviderTracing | null;
 }
 
 const promptSchema = z.string();
@@ -132,7 +140,8 @@ export class LlamaCppProvider {
         },
       });
     }
-    this.#pipeline = new Pipeline(this.#engine, this.config, this.events);
+    hooks.tracing?.observe(this.events);
+    this.#pipeline = new Pipeline(this.#engine, this.config, this.events, hooks.tracing);
   }
 
   /** A provider for a llama-server that somebody else runs. @param url `http://host:port` */
