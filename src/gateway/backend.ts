@@ -1,8 +1,17 @@
 import type { Config } from '../core/config.ts';
+import type { LlameroEmitter } from '../core/events.ts';
 import type { Exchange, PipelineRequest, ResponseSink } from '../core/exchange.ts';
+
+/** What `/metrics` answers; `createMetrics` makes it. */
+export interface GatewayMetrics {
+  readonly contentType: string;
+  text(): Promise<string>;
+}
 
 /** What the gateway needs of the provider behind it. */
 export interface GatewayBackend {
+  /** With these, and the whole status of a `LlamaCppProvider`, its requests are counted for `/metrics`. */
+  readonly events?: LlameroEmitter;
   /** What the gateway goes by when it is given no configuration of its own. */
   readonly config?: Config;
   /** Runs one request; the answer arrives in `sink`, possibly before this returns. */

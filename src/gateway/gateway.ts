@@ -7,10 +7,12 @@ import { type Config, isProduction, parseConfig } from '../core/config.ts';
 import { LlameroError } from '../core/errors.ts';
 import { continuationRules } from '../core/openai/continuation/plan-stream.ts';
 import type { Diagnostics } from '../telemetry/diagnostics.ts';
+import type { Metrics } from '../telemetry/metrics.ts';
 import { hostNameOf, type KeyVerifier } from './access.ts';
 import { AnswerKeeper } from './answer-keeper.ts';
-import type { GatewayBackend } from './backend.ts';
+import type { GatewayBackend, GatewayMetrics } from './backend.ts';
 import { createFrontDoor } from './front-door.ts';
+import { metricsOfProvider } from './gateway-metrics.ts';
 import { createHttpServer, type GatewayServer, onClientError, type RequestHandler } from './http-server.ts';
 import { type KeyFileReport, KeyRing } from './key-ring.ts';
 import { GATEWAY_LIMITS, type GatewayLimits } from './limits.ts';
@@ -29,6 +31,11 @@ export interface GatewayOptions {
   config?: Config;
   /** Told when the API key file was read again, or could not be. */
   onKeyFile?: (report: KeyFileReport) => void;
+  /**
+   * Answers `/metrics`. Default: metrics of the provider, from now on; null: there is no such route. The gateway does not stop
+   * what it was given.
+   */
+  metrics?: GatewayMetrics | null;
   /** Answers `/admin/debug/*`. Default: there are no such routes. */
   diagnostics?: Diagnostics;
   /** Overrides of the limits that are no configuration keys. */
@@ -76,6 +83,8 @@ class HttpGateway implements Gateway {
   readonly #context: RelayContext;
   readonly #server: GatewayServer;
   readonly #trustedProxies: TrustedProxies;
+  /** Those that the gateway made itself. */
+  readonly #ownMetrics: Metrics | null;
   readonly #startedAtMs = Date.now();
   #handle: RequestHandler | null = null;
   #ownRoutes: Promise<OwnRoutes> | null = null;
@@ -90,6 +99,7 @@ class HttpGateway implements Gateway {
     this.#config = options.config ?? options.provider.config ?? parseConfig({});
     this.#limits = { ...GATEWAY_LIMITS, ...options.limits };
     this.#trustedProxies = parseTrustedProxies(this.#config.gateway.trustedProxies);
+    this.#ownMetrics = options.metrics === undefined ? metricsOfProvider(options.provider) : null;
     this.#context = relayContext(options.provider, this.#config, this.#limits);
     this.#server = createHttpServer(this.#limits, (request, response, askFirst) =>
       this.#handle?.(request, response, askFirst),
@@ -146,6 +156,7 @@ class HttpGateway implements Gateway {
     await closed;
     clearTimeout(force);
     context.answers.stop();
+    this.#ownMetrics?.stop();
     await this.#keys?.stop();
     await this.#ownRoutes?.then((own) => own.close());
   }
@@ -177,8 +188,9 @@ class HttpGateway implements Gateway {
   }
 
   #loadOwnRoutes(): Promise<OwnRoutes> {
+    const metrics = this.#ownMetrics ?? this.#options.metrics ?? null;
     this.#ownRoutes ??= loadOwnRoutes(
-      ownContext(this.#options, this.#context, () => this.#status()),
+      ownContext(this.#options, metrics, this.#context, () => this.#status()),
       this.#server,
     );
     return this.#ownRoutes;
@@ -218,9 +230,15 @@ function relayContext(provider: GatewayBackend, config: Config, limits: GatewayL
   };
 }
 
-function ownContext(options: GatewayOptions, context: RelayContext, gatewayStatus: () => Record<string, unknown>) {
+function ownContext(
+  options: GatewayOptions,
+  metrics: GatewayMetrics | null,
+  context: RelayContext,
+  gatewayStatus: () => Record<string, unknown>,
+) {
   return {
     backend: options.provider,
+    metrics,
     diagnostics: options.diagnostics ?? null,
     get closing() {
       return context.closing;

@@ -61,6 +61,14 @@ function paths(): Json {
     }),
   };
   addDebugPaths(all);
+  all['/metrics'] = {
+    get: operation('metrics', "Metrics in Prometheus' text format", {
+      responses: {
+        '200': { description: 'The metrics', headers: RESPONSE_HEADERS, content: { 'text/plain': { schema: text } } },
+        ...failures(),
+      },
+    }),
+  };
   all['/openapi.json'] = {
     get: operation('openapi', 'This document', { responses: { '200': json('OpenAPI 3.1'), ...failures() } }),
   };

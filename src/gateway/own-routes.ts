@@ -4,7 +4,7 @@ import { LlameroError, toLlameroError } from '../core/errors.ts';
 import { errorBody, errorObject } from '../core/openai/error-body.ts';
 import type { Diagnostics } from '../telemetry/diagnostics.ts';
 import { retryAfterOf } from './answer.ts';
-import type { GatewayBackend } from './backend.ts';
+import type { GatewayBackend, GatewayMetrics } from './backend.ts';
 import { addDebugRoutes } from './debug-routes.ts';
 import type { OwnHandler } from './front-door.ts';
 import type { GatewayServer } from './http-server.ts';
@@ -18,6 +18,8 @@ export interface OwnRoutesContext {
   readonly diagnostics: Diagnostics | null;
   /** Set while the gateway drains. */
   readonly closing: LlameroError | null;
+  /** Null: there is no `/metrics`. */
+  readonly metrics: GatewayMetrics | null;
   /** The gateway's part of `/admin/status`. */
   gatewayStatus(): Record<string, unknown>;
 }
@@ -54,6 +56,10 @@ export async function loadOwnRoutes(context: OwnRoutesContext, server: GatewaySe
   addDebugRoutes(app, context.diagnostics);
   app.get('/admin/status', () => ({ gateway: context.gatewayStatus(), ...context.backend.status() }));
   app.get('/openapi.json', () => openApiDocument());
+  const { metrics } = context;
+  if (metrics !== null) {
+    app.get('/metrics', async (_request, reply) => reply.type(metrics.contentType).send(await metrics.text()));
+  }
   app.get<{ Params: { '*': string } }>('/v1/models/*', async (request, reply) => {
     const model = await fetchModel(context.backend, request.params['*'], reply.raw);
     return reply.type('application/json').send(model);

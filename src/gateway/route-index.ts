@@ -17,7 +17,7 @@ export interface KnownPath {
 }
 
 /** Paths that the gateway answers itself, with GET. */
-export const OWN_PATHS = ['/health', '/livez', '/readyz', '/admin/status', '/openapi.json'] as const;
+export const OWN_PATHS = ['/health', '/livez', '/readyz', '/metrics', '/admin/status', '/openapi.json'] as const;
 /** Paths of the gateway's own that need the right to administer from other machines, with their method. */
 export const ADMIN_PATHS = {
   '/admin/debug/heap-snapshot': 'POST',
