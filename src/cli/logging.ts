@@ -1,13 +1,16 @@
 import pino from 'pino';
 import type { DestinationStream, Logger } from 'pino';
 import type { Config } from '../core/config.ts';
-import type { ErrorCode, LlameroError } from '../core/errors.ts';
-import type { LlameroEmitter, LlameroEvents } from '../core/events.ts';
+import type { LlameroEmitter, LlameroEvents, SettledRequest } from '../core/events.ts';
+import { RecentLines } from './recent-lines.ts';
+import { describeError, harmlessEngineLog, hideSecrets } from './safe-log-fields.ts';
 
 /** The log of `llamero serve`, and which of the two formats it has. */
 export interface Log {
   readonly logger: Logger;
   readonly format: 'pretty' | 'json';
+  /** The last lines of level info and above as JSON records, oldest first. */
+  recentLines(): string[];
 }
 
 /** Where and how a log is written. */
@@ -24,11 +27,15 @@ export interface LogOptions {
 export async function createLog(options: LogOptions): Promise<Log> {
   const format = options.format === 'auto' ? (options.terminal ? 'pretty' : 'json') : options.format;
   const destination = options.destination ?? pino.destination({ fd: 2, sync: true });
+  const recent = new RecentLines();
+  const recentLines = () => recent.list();
   if (format === 'json') {
-    return {
-      logger: pino({ level: options.level, base: null, formatters: { level: levelName } }, destination),
-      format,
-    };
+    const stream = writeTo((line) => {
+      recent.add(line);
+      destination.write(line);
+    });
+    const logger = pino({ level: options.level, base: null, formatters: { level: levelName } }, stream);
+    return { logger, format, recentLines };
   }
   const { prettyFactory } = await import('pino-pretty');
   const pretty = prettyFactory({
@@ -37,16 +44,26 @@ export async function createLog(options: LogOptions): Promise<Log> {
     translateTime: 'SYS:HH:MM:ss',
   });
   // The printer as a plain function: its stream would hold lines back that an ending process then loses.
-  const stream = { write: (line: string) => destination.write(pretty(line)) };
-  return { logger: pino({ level: options.level, base: null }, stream), format };
+  const stream = writeTo((line) => {
+    recent.add(line);
+    destination.write(pretty(line));
+  });
+  return { logger: pino({ level: options.level, base: null }, stream), format, recentLines };
+}
+
+/** Options of {@link logEvents}. */
+export interface EventLogOptions {
+  /** Whether the engine's own log is written too, at level debug. It may quote prompts and answers. Default false. */
+  readonly engineLog?: boolean;
 }
 
 /**
- * Writes a line for each event worth one. Never a prompt, an answer or a key. Only events whose level is on are
- * listened to, so that an emitter without a log costs its callers nothing.
+ * Writes a line for each event worth one, each with the id of its request; the one about its end has the id of its trace
+ * too. Never a prompt, an answer or a key, unless the engine's log is asked for. Only events whose level is on are listened to, so
+ * that an emitter without a log costs its callers nothing.
  * @returns a function that detaches the log again.
  */
-export function logEvents(logger: Logger, events: LlameroEmitter): () => void {
+export function logEvents(logger: Logger, events: LlameroEmitter, options: EventLogOptions = {}): () => void {
   const attached: (() => void)[] = [];
   const listen = <Name extends keyof LlameroEvents>(
     level: 'debug' | 'info' | 'warn',
@@ -61,11 +78,7 @@ export function logEvents(logger: Logger, events: LlameroEmitter): () => void {
   };
 
   listen('debug', 'request', (fields) => logger.debug(fields, 'request'));
-  listen('debug', 'response', (fields) => logger.debug(fields, 'response'));
-  listen('info', 'error', ({ error, ...fields }) => {
-    const level = error.code === 'cancelled' ? 'debug' : error.status >= 500 ? 'warn' : 'info';
-    logger[level]({ ...fields, ...describeError(error) }, level === 'debug' ? 'request cancelled' : 'request failed');
-  });
+  listen('info', 'settled', (settled) => logSettled(logger, settled));
   listen('info', 'rate-limit', (fields) => logger.info(fields, 'request refused: rate limit'));
 
   listen('warn', 'rate-limit-store', ({ ok, message }) => {
@@ -84,66 +97,45 @@ export function logEvents(logger: Logger, events: LlameroEmitter): () => void {
     logger.info({ generation, command }, 'engine starting');
     if (logger.isLevelEnabled('debug')) logger.debug({ generation, args: hideSecrets(args) }, 'engine options');
   });
-  listen('info', 'engine-ready', ({ startMs, ...fields }) =>
-    logger.info({ ...fields, startMs: Math.round(startMs) }, 'engine ready'),
-  );
-  listen('info', 'engine-exit', ({ expected, log, ...fields }) => {
+  let readyGeneration = 0;
+  listen('warn', 'engine-ready', ({ startMs, ...fields }) => {
+    readyGeneration = fields.generation;
+    logger.info({ ...fields, startMs: Math.round(startMs) }, 'engine ready');
+  });
+  listen('warn', 'engine-exit', ({ expected, log, ...fields }) => {
+    const wasReady = readyGeneration === fields.generation;
     if (expected) logger.info(fields, 'engine stopped');
-    else logger.warn({ ...fields, log }, 'engine lost');
+    else logger.warn({ ...fields, log: harmlessEngineLog(log, wasReady) }, 'engine lost');
   });
   listen('warn', 'engine-backoff', (fields) => logger.warn(fields, 'engine will be started again'));
   listen('info', 'engine-state', (fields) => {
     logger[fields.to === 'failed' ? 'warn' : 'debug'](fields, `engine state: ${fields.to}`);
   });
-  listen('debug', 'engine-log', ({ line }) => logger.debug({ engine: line }, 'engine log'));
+  if (options.engineLog === true) {
+    listen('debug', 'engine-log', ({ line }) => logger.debug({ engine: line }, 'engine log'));
+  }
+  listen('warn', 'event-loop-stall', (fields) => logger.warn(fields, 'event loop stalled'));
   return () => {
     for (const detach of attached.splice(0)) detach();
   };
 }
 
-/** Codes whose messages are written by llamero alone. Other messages may quote a request, an answer or a path. */
-const OWN_MESSAGES: ReadonlySet<ErrorCode> = new Set([
-  'invalid_api_key',
-  'permission_denied',
-  'method_not_allowed',
-  'request_too_large',
-  'request_timeout',
-  'rate_limit_exceeded',
-  'queue_full',
-  'queue_timeout',
-  'memory_pressure',
-  'engine_starting',
-  'engine_unavailable',
-  'circuit_open',
-  'poisonous_request',
-  'stream_interrupted',
-  'deadline_exceeded',
-]);
-
-/** What may be said about a failed request without showing any of its content. */
-function describeError(error: LlameroError): Record<string, unknown> {
-  const fields: Record<string, unknown> = { code: error.code, status: error.status };
-  if (error.param !== undefined) fields['param'] = error.param;
-  if (OWN_MESSAGES.has(error.code)) fields['message'] = error.message;
-  if (error.code === 'internal_error') fields['at'] = stackFrames(error.cause ?? error);
-  return fields;
+/** The end of a request: at debug when it went well or was cancelled, else where somebody looks. */
+function logSettled(logger: Logger, settled: SettledRequest): void {
+  const { error, trace, id, route, stream, totalMs, ...measured } = settled;
+  const level = error === null || error.code === 'cancelled' ? 'debug' : error.status >= 500 ? 'warn' : 'info';
+  if (!logger.isLevelEnabled(level)) return;
+  const request = { id, ...(trace === null ? {} : { traceId: trace.traceId }), route, stream };
+  if (error === null) logger.debug({ ...request, ...measured, totalMs }, 'response');
+  else {
+    const end = level === 'debug' ? 'request cancelled' : 'request failed';
+    logger[level]({ ...request, totalMs, ...describeError(error) }, end);
+  }
 }
 
-/** Where it was thrown, without the message: the message of a foreign error may quote what it failed at. */
-function stackFrames(thrown: unknown): string[] {
-  if (!(thrown instanceof Error)) return [];
-  const frames = (thrown.stack ?? '').split('\n').filter((line) => /^\s+at /.test(line));
-  return [thrown.name, ...frames.slice(0, 8).map((line) => line.trim())];
-}
-
-const SECRET_OPTION = /^--?(api-key|hf-token|hft|ssl-key)/;
-
-/** The options of llama-server with the values of those that hold secrets covered. */
-function hideSecrets(args: readonly string[]): string[] {
-  return args.map((argument, index) => {
-    if (SECRET_OPTION.test(argument)) return argument.replace(/=.*/s, '=***');
-    return SECRET_OPTION.test(args[index - 1] ?? '') && !(args[index - 1] ?? '').includes('=') ? '***' : argument;
-  });
+/** A destination for pino that is a function. */
+function writeTo(write: (line: string) => void): DestinationStream {
+  return { write };
 }
 
 function levelName(label: string): { level: string } {

@@ -9,6 +9,8 @@ export interface DiagnosticsOptions {
   readonly folder: string;
   /** The last lines of the log, oldest first. Default: none are known. */
   readonly recentLog?: () => readonly string[];
+  /** Told of every file that was written. */
+  readonly onFile?: (file: DebugFile) => void;
   /** What this process may still take of memory, in bytes. Default: what the system says. */
   readonly availableBytes?: () => number;
 }
@@ -44,7 +46,9 @@ export class Diagnostics {
     }
     this.#running = what;
     try {
-      return await work();
+      const file = await work();
+      this.#options.onFile?.(file);
+      return file;
     } finally {
       this.#running = null;
     }

@@ -14,6 +14,7 @@ import { type Announcement, announcementText, curlLine } from './announcement.ts
 import { builtInModel } from './built-in-model.ts';
 import { exportTraces } from './export-traces.ts';
 import { listen } from './listen.ts';
+import { traceRequests } from './request-tracer.ts';
 import { serveDiagnostics } from './serve-diagnostics.ts';
 import { listenForShutdown } from './shutdown-signals.ts';
 
@@ -27,6 +28,8 @@ const EXIT_GRACE_MS = 2000;
  */
 export async function runServer(configuration: Configuration, env: NodeJS.ProcessEnv): Promise<void> {
   using signals = listenForShutdown();
+  using debugging = serveDiagnostics(env);
+  const debug = env['LLAMA_DEBUG'] === 'true';
   const builtIn = configuration.config.model === null && configuration.config.engineUrl === null;
   const config = builtIn ? { ...configuration.config, model: await builtInModel(env) } : configuration.config;
   let log: Log | undefined;
@@ -37,19 +40,20 @@ export async function runServer(configuration: Configuration, env: NodeJS.Proces
     tracing: traces?.tracing,
     onProgress: (report) => progress?.update(report),
   });
+  // It takes a while to load: early only where the store of the rate limits may have news, or every request is traced.
+  if (debug || config.rateLimit.store !== null) log = await openLog(config, provider, debug);
   const gateway = createGateway({
-    provider: isDebug(env) ? await tracedProvider(provider, () => log) : provider,
+    provider: debug && log !== undefined ? traceRequests(provider, log.logger) : provider,
     config,
     onKeyFile: (report) => log && logKeyFile(log.logger, report),
     diagnostics: debugging.diagnostics,
   });
   try {
-    // It takes a while to load, and before the gateway listens only the store of the rate limits may have news.
-    if (config.rateLimit.store !== null) log = await openLog(config, provider, isDebug(env));
     const { port } = config.gateway;
     const address = await listen(gateway, { port, named: configuration.origin('gateway.port') !== null });
-    const opened = (log ??= await openLog(config, provider, isDebug(env)));
+    const opened = (log ??= await openLog(config, provider, debug));
     const { logger } = opened;
+    debugging.logTo(opened, provider.events);
     warnAboutConfiguration(logger, configuration);
     if (address.port !== port && port !== 'auto' && port !== 0) {
       logger.warn(`Port ${port} is taken; listening on ${address.port} instead.`);
@@ -81,10 +85,10 @@ export async function runServer(configuration: Configuration, env: NodeJS.Proces
 }
 
 /** What the provider tells goes to the log from here on. */
-async function openLog(config: Config, provider: LlamaCppProvider): Promise<Log> {
+async function openLog(config: Config, provider: LlamaCppProvider, debug: boolean): Promise<Log> {
   const { createLog, logEvents } = await import('../logging.ts');
   const log = await createLog({ ...config.log, terminal: process.stderr.isTTY });
-  logEvents(log.logger, provider.events);
+  logEvents(log.logger, provider.events, { engineLog: debug });
   return log;
 }
 
