@@ -5,13 +5,14 @@ import {
   type CountGrowth,
   type GrowthLimits,
   grownCounts,
+  grownWithUnits,
   judgeMemory,
   type LeakVerdict,
   type MemoryGrowth,
   type MemorySample,
   worstVerdict,
 } from './leak/judge-leak.ts';
-import { type CountedClass, countLive, type Counts } from './leak/live-counts.ts';
+import { type Counts, countLive, type LiveCounts } from './leak/live-counts.ts';
 import { readMemory } from './leak/memory-usage.ts';
 import { runUnits } from './leak/run-units.ts';
 
@@ -25,8 +26,11 @@ export interface MeasureLeakOptions<Subject> {
   readonly run: (subject: Subject, unit: number) => Promise<unknown>;
   /** Takes away everything that `open` made. Default: `Symbol.asyncDispose` or `Symbol.dispose`, if the subject has it. */
   readonly close?: (subject: Subject) => unknown;
-  /** Classes whose objects must be gone, beside Node's own (sockets, servers, messages of HTTP, child processes, timers, AbortSignals). */
-  readonly classes?: readonly CountedClass[];
+  /**
+   * Classes of which not a single object more may live than before, beside Node's own (sockets, servers, messages of HTTP, child
+   * processes, timers, AbortSignals). Of every other class, and of functions, none may live longer for each fifth unit.
+   */
+  readonly classes?: readonly { readonly name: string }[];
   /** What else must not grow while the subject is open: listeners, sizes of maps. */
   readonly counts?: (subject: Subject) => Counts;
   /** Units at once. Default 4. */
@@ -82,13 +86,14 @@ const POLL_MS = 50;
  * Finds out whether repeated work leaves something behind, in two independent ways. *Counts*: after the work, and again after the
  * subject was closed, no more objects, listeners, timers, sockets and file descriptors live than before. *Slope*: memory is
  * sampled after each batch, behind full collections; its growth per unit is estimated with a confidence interval
- * (Theil–Sen), and judged only when the whole interval lies on one side of the limit.
+ * (Theil–Sen, 99 %), and judged only when the whole interval lies on one side of the limit.
  *
- * Everything in the process counts: run it in one where nothing else happens.
+ * Everything in the process counts, a test runner and a double's log included: best run in a process where nothing else
+ * happens. `--max-semi-space-size=1` keeps V8 from taking memory in steps of megabytes.
  *
  * ```ts
  * const report = await measureLeak({
- *   open: () => LlamaCppProvider.connect(double.url),
+ *   open: () => LlamaCppProvider.connect(url),
  *   run: (provider) => provider.generate('Hello'),
  *   classes: [LlamaCppProvider],
  * });
@@ -98,25 +103,41 @@ const POLL_MS = 50;
  * @throws whatever `open`, `run` or `close` throws, and the reason of `signal`; the subject is closed before.
  */
 export async function measureLeak<Subject>(options: MeasureLeakOptions<Subject>): Promise<LeakReport> {
-  const { name = 'measureLeak', batches = 8, settleMs = 10_000, classes = [] } = options;
+  const { name = 'measureLeak', settleMs = 10_000 } = options;
+  const classes = (options.classes ?? []).map((counted) => counted.name);
   const limits = { ...DEFAULT_LIMITS, ...options.limits };
   await withSubject(options, (work) => work.batch());
-  const before = await counted(classes, {});
-  const { warm, worked, samples } = await withSubject(options, async (work) => {
-    for (let batch = 0; batch < (options.warmupBatches ?? 3); batch += 1) await work.batch();
-    const atFirst = await counted(classes, work.counts());
-    const sampled = await takeSamples(work, limits, { least: batches, most: options.mostBatches ?? 24 });
-    const atLast = await settled(atFirst, settleMs, classes, () => work.counts());
-    return { warm: atFirst, worked: atLast, samples: sampled };
-  });
-  const after = await settled(before, settleMs, classes, () => ({}));
-  const whileOpen = grownCounts(warm, worked);
-  const afterClose = grownCounts(before, after);
-  const memory = judgeMemory(newestHalf(samples, batches), limits);
-  const found = whileOpen.length + afterClose.length > 0;
-  const verdict = found ? 'leak' : worstVerdict(memory.map((growth) => growth.verdict));
+  const before = await countLive(classes, {});
+  const opened = await withSubject(options, (work) => measureWork(options, work, { classes, limits, settleMs }));
+  const { warm, worked, samples, whileOpen } = opened;
+  const isLikeBefore = ({ exact }: LiveCounts): boolean => grownCounts(before.exact, exact).length === 0;
+  const after = await settled(() => countLive(classes, {}), isLikeBefore, settleMs);
+  const afterClose = grownCounts(before.exact, after.exact);
+  const memory = judgeMemory(newestHalf(samples, leastBatches(options)), limits);
+  const lives = whileOpen.length + afterClose.length > 0;
+  const verdict = lives ? 'leak' : worstVerdict(memory.map((growth) => growth.verdict));
   const findings = { name, verdict, units: samples.at(-1)?.units ?? 0, whileOpen, afterClose, memory };
-  return { ...findings, counts: { before, warm, worked, after }, samples, summary: describeLeak(findings) };
+  const counts = { before: before.exact, warm: warm.exact, worked: worked.exact, after: after.exact };
+  return { ...findings, counts, samples, summary: describeLeak(findings) };
+}
+
+/** What an open subject leaves behind with its work. */
+async function measureWork<Subject>(
+  options: MeasureLeakOptions<Subject>,
+  work: Work,
+  { classes, limits, settleMs }: { classes: readonly string[]; limits: GrowthLimits; settleMs: number },
+): Promise<{ warm: LiveCounts; worked: LiveCounts; samples: MemorySample[]; whileOpen: CountGrowth[] }> {
+  for (let batch = 0; batch < (options.warmupBatches ?? 3); batch += 1) await work.batch();
+  const count = () => countLive(classes, work.counts());
+  const warm = await count();
+  const samples = await takeSamples(work, limits, leastBatches(options), options.mostBatches ?? 24);
+  const growth = (counts: LiveCounts) => grownWithUnits(warm, counts, samples.at(-1)?.units ?? 0);
+  const worked = await settled(count, (counts) => growth(counts).length === 0, settleMs);
+  return { warm, worked, samples, whileOpen: growth(worked) };
+}
+
+function leastBatches({ batches = 8 }: Pick<MeasureLeakOptions<never>, 'batches'>): number {
+  return batches;
 }
 
 /** An open subject at work. */
@@ -150,15 +171,12 @@ async function withSubject<Subject, Result>(
 }
 
 /** Samples until it is clear that nothing grows, or there are as many as there may be. */
-async function takeSamples(
-  work: Work,
-  limits: GrowthLimits,
-  { least, most }: { least: number; most: number },
-): Promise<MemorySample[]> {
+async function takeSamples(work: Work, limits: GrowthLimits, least: number, most: number): Promise<MemorySample[]> {
   const samples: MemorySample[] = [];
+  let units = 0;
   let isClean = false;
   while (samples.length < most && !isClean) {
-    const units = samples.length === 0 ? 0 : (samples.at(-1)?.units ?? 0) + (await work.batch());
+    if (samples.length > 0) units += await work.batch();
     await collectGarbage();
     samples.push({ units, ...readMemory() });
     const growth = judgeMemory(newestHalf(samples, least), limits);
@@ -172,22 +190,16 @@ function newestHalf(samples: readonly MemorySample[], least: number): readonly M
   return samples.slice(-Math.max(least, Math.ceil(samples.length / 2)));
 }
 
-async function counted(classes: readonly CountedClass[], own: Counts): Promise<Counts> {
-  await collectGarbage();
-  return countLive(classes, () => own);
-}
-
-/** Counts again until nothing is above the baseline, for so long at most: sockets take a moment to close. */
+/** Counts again until all is as it should be, for so long at most: sockets take a moment to close. */
 async function settled(
-  baseline: Counts,
+  count: () => Promise<LiveCounts>,
+  isAsBefore: (counts: LiveCounts) => boolean,
   settleMs: number,
-  classes: readonly CountedClass[],
-  own: () => Counts,
-): Promise<Counts> {
+): Promise<LiveCounts> {
   const deadline = performance.now() + settleMs;
   for (;;) {
-    const counts = await counted(classes, own());
-    if (grownCounts(baseline, counts).length === 0 || performance.now() > deadline) return counts;
+    const counts = await count();
+    if (isAsBefore(counts) || performance.now() > deadline) return counts;
     await sleep(POLL_MS);
   }
 }

@@ -1,20 +1,20 @@
-import type { Counts } from './live-counts.ts';
+import type { Counts, LiveCounts } from './live-counts.ts';
 import { MEMORY_KINDS, type MemoryKind, type MemoryUsage } from './memory-usage.ts';
-import { estimateSlope, type Slope } from './robust-slope.ts';
+import { estimateSlope, type Point, type Slope } from './robust-slope.ts';
 
 /** Memory after so many units of work. */
 export interface MemorySample extends MemoryUsage {
   readonly units: number;
 }
 
-/** What more lives than did. */
+/** What there is more of than before. */
 export interface CountGrowth {
   readonly name: string;
   readonly before: number;
   readonly after: number;
 }
 
-/** `unclear`: the interval of the slope holds the limit, so that more has to be measured. */
+/** `unclear`: the interval of the slope holds the limit, so that more would have to be measured. */
 export type LeakVerdict = 'clean' | 'leak' | 'unclear';
 
 /** How a kind of memory grows, in bytes per unit of work. */
@@ -28,19 +28,39 @@ export interface MemoryGrowth extends Slope {
 /** Bytes per unit of work, by kind of memory. */
 export type GrowthLimits = Readonly<Record<MemoryKind, number>>;
 
+/** Who leaves one object behind with each fifth unit of work, leaks; what is loaded late or cached makes far fewer. */
+const UNITS_PER_OBJECT = 5;
+
 /** What there is more of than before; what there is less of has only been let go late. */
 export function grownCounts(before: Counts, after: Counts): CountGrowth[] {
-  return Object.entries(after)
-    .map(([name, count]) => ({ name, before: before[name] ?? 0, after: count }))
-    .filter((growth) => growth.after > growth.before);
+  return growths(before, after).filter((growth) => growth.after > growth.before);
 }
 
-/** How memory grows over these samples. A leak only where the whole interval is above the limit, clean only where it is below it. */
+/** What grew during so many units: anything of what is counted exactly, and of the rest what grew with the units. */
+export function grownWithUnits(before: LiveCounts, after: LiveCounts, units: number): CountGrowth[] {
+  const others = growths(before.other, after.other);
+  return [
+    ...grownCounts(before.exact, after.exact),
+    ...others.filter((growth) => growth.after - growth.before >= Math.max(1, units / UNITS_PER_OBJECT)),
+  ];
+}
+
+function growths(before: Counts, after: Counts): CountGrowth[] {
+  return Object.entries(after).map(([name, count]) => ({ name, before: before[name] ?? 0, after: count }));
+}
+
+/**
+ * How memory grows over these samples. A leak only where the whole interval of the slope is above the limit, clean only where it is
+ * not. Kinds that the system does not tell are left out.
+ */
 export function judgeMemory(samples: readonly MemorySample[], limits: GrowthLimits): MemoryGrowth[] {
   return MEMORY_KINDS.flatMap((kind) => {
-    const points = samples.map((sample) => [sample.units, sample[kind]] as const);
-    if (points.some(([, bytes]) => bytes === null)) return [];
-    const slope = estimateSlope(points as readonly (readonly [number, number])[]);
+    const points = samples.flatMap((sample): Point[] => {
+      const bytes = sample[kind];
+      return bytes === null ? [] : [[sample.units, bytes]];
+    });
+    if (points.length === 0) return [];
+    const slope = estimateSlope(points);
     return [{ kind, ...slope, limit: limits[kind], verdict: judgeSlope(slope, limits[kind]) }];
   });
 }
@@ -50,7 +70,7 @@ function judgeSlope({ low, high }: Slope, limit: number): LeakVerdict {
   return high <= limit ? 'clean' : 'unclear';
 }
 
-/** The worst of them. */
+/** The worst of them; clean where there are none. */
 export function worstVerdict(verdicts: readonly LeakVerdict[]): LeakVerdict {
   if (verdicts.includes('leak')) return 'leak';
   return verdicts.includes('unclear') ? 'unclear' : 'clean';

@@ -1,65 +1,60 @@
-import { ChildProcess } from 'node:child_process';
 import { readdirSync } from 'node:fs';
-import { IncomingMessage, ServerResponse } from 'node:http';
-import { Server, Socket } from 'node:net';
-import { queryObjects } from 'node:v8';
-
-/** Anything with a prototype: a class, whatever its constructor takes. Private constructors are welcome. */
-export interface CountedClass {
-  readonly name: string;
-  readonly prototype: object;
-}
+import { objectHistogram } from './object-histogram.ts';
 
 /** What lives, by name. */
 export type Counts = Readonly<Record<string, number>>;
 
-/** A timer's class has no name that could be imported. */
-const Timeout = timeoutClass();
+/** What lives in a process at one moment. */
+export interface LiveCounts {
+  /** Objects of the classes that were asked for, resources, descriptors, and what the subject counts itself: none of it may grow. */
+  readonly exact: Counts;
+  /** Objects and functions of every other name. Caches and what is loaded late make a few more of them, but never one with each unit of work. */
+  readonly other: Counts;
+}
 
-/** What of Node's own is counted in every measurement. */
-const NODE_CLASSES: readonly CountedClass[] = [
-  Socket,
-  Server,
-  IncomingMessage,
-  ServerResponse,
-  ChildProcess,
-  AbortSignal,
-  Timeout,
+/** Of Node's own, what somebody has to let go of. */
+const NODE_CLASSES: readonly string[] = [
+  'AbortController',
+  'AbortSignal',
+  'ChildProcess',
+  'ClientRequest',
+  'IncomingMessage',
+  'Interface',
+  'MessagePort',
+  'Server',
+  'ServerResponse',
+  'Socket',
+  'Timeout',
+  'Worker',
 ];
 
-/** Prefix of the kinds of resources that keep the event loop alive. */
-const RESOURCE = 'active ';
 const DESCRIPTORS = 'file descriptors';
 
 /**
- * Counts what lives in this process: objects of Node's classes and of the given ones (`v8.queryObjects`, which collects garbage
- * itself and so finds exactly what can still be reached; some 10 to 50 ms each), what keeps the event loop alive
- * (`process.getActiveResourcesInfo`), open file descriptors (Linux), and the counts given.
+ * Counts what lives in this process: objects by their class, what keeps the event loop alive
+ * (`process.getActiveResourcesInfo`, as `active …`), and open file descriptors (Linux only).
  *
- * @param only names to count; default: all
+ * @param classes names of the classes whose objects must not grow, beside Node's own
+ * @param own what the subject counts itself
  */
-export function countLive(
-  classes: readonly CountedClass[],
-  own: () => Counts,
-  only: ReadonlySet<string> | null = null,
-): Counts {
-  const counts: Record<string, number> = {};
-  for (const counted of [...NODE_CLASSES, ...classes]) {
-    const { name } = counted;
-    if (only === null || only.has(name)) counts[name] = (counts[name] ?? 0) + liveObjects(counted);
+export async function countLive(classes: readonly string[], own: Counts): Promise<LiveCounts> {
+  const exact: Record<string, number> = { ...countResources(), ...own };
+  for (const name of [...NODE_CLASSES, ...classes]) exact[name] = 0;
+  const other: Record<string, number> = {};
+  for (const [name, count] of await objectHistogram()) {
+    if (exact[name] === 0) exact[name] = count;
+    else other[name] = count;
   }
-  for (const kind of process.getActiveResourcesInfo()) counts[RESOURCE + kind] = (counts[RESOURCE + kind] ?? 0) + 1;
+  return { exact, other };
+}
+
+/** The cheap part of {@link countLive}. */
+export function countResources(): Counts {
+  const counts: Record<string, number> = {};
+  for (const kind of process.getActiveResourcesInfo()) {
+    const name = `active ${kind}`;
+    counts[name] = (counts[name] ?? 0) + 1;
+  }
   if (process.platform === 'linux') counts[DESCRIPTORS] = readdirSync('/proc/self/fd').length;
-  Object.assign(counts, own());
   return counts;
-}
-
-function liveObjects(counted: CountedClass): number {
-  return queryObjects(counted as new () => object, { format: 'count' });
-}
-
-function timeoutClass(): CountedClass {
-  const timer = setTimeout(() => undefined, 0);
-  clearTimeout(timer);
-  return timer.constructor;
 }
