@@ -62,6 +62,14 @@ function failure(code: ErrorCode, message: string, cause?: unknown): SettledRequ
   return { ...settled, outcome: code === 'cancelled' ? 'cancelled' : 'failed', status: error.status, error };
 }
 
+/** The log of a request that ends like this. */
+async function tell(event: SettledRequest): Promise<string[]> {
+  return await logOf('debug', (events) => {
+    events.publish('settled', event);
+    if (event.error !== null) events.publish('error', { ...event, error: event.error });
+  });
+}
+
 describe('log of events', () => {
   test('an engine that crashed: cause and last lines, as a warning', async () => {
     const [line = ''] = await logOf('info', (events) =>
@@ -111,11 +119,6 @@ describe('log of events', () => {
 
   test('a request is told once, at its end, with the ids of request and trace', async () => {
     const trace = { traceId: '4bf92f3577b34da6a3ce929d0e0e4736', traceparent: '' };
-    const tell = (event: SettledRequest) =>
-      logOf('debug', (events) => {
-        events.publish('settled', event);
-        if (event.error !== null) events.publish('error', { ...event, error: event.error });
-      });
     for (const event of [settled, failure('queue_full', 'Too many wait.'), failure('cancelled', 'Gone.')]) {
       const lines = await tell({ ...event, trace });
       assert.equal(lines.length, 1, lines.join(''));
@@ -126,12 +129,12 @@ describe('log of events', () => {
 
   test('the last lines are kept for those who ask, a bounded number of them, and none below info', async () => {
     const destination = { write: () => undefined };
-    const { logger, recentLines } = await createLog({ level: 'trace', format: 'pretty', terminal: false, destination });
+    const log = await createLog({ level: 'trace', format: 'pretty', terminal: false, destination });
     for (let number = 1; number <= 600; number++) {
-      logger.debug({ number }, 'fine');
-      logger.info({ number, long: 'x'.repeat(5000) }, 'coarse');
+      log.logger.debug({ number }, 'fine');
+      log.logger.info({ number, long: 'x'.repeat(5000) }, 'coarse');
     }
-    const lines = recentLines();
+    const lines = log.recentLines();
     assert.equal(lines.length, 500);
     assert.match(lines[0] ?? '', /"number":101,/);
     assert.match(lines.at(-1) ?? '', /"number":600,/);
@@ -195,6 +198,10 @@ describe('neither prompts nor keys', () => {
   }
 });
 
+function emitLine(events: LlameroEmitter): void {
+  events.publish('engine-log', { generation: 1, line: 'hello' });
+}
+
 describe("the engine's own log", () => {
   const STARTED = [
     "0.00.022.810 I srv    load_model: loading model '/models/m.gguf'",
@@ -239,8 +246,7 @@ describe("the engine's own log", () => {
   });
 
   test('is written where it is asked for', async () => {
-    const emit = (events: LlameroEmitter) => events.publish('engine-log', { generation: 1, line: 'hello' });
-    assert.deepEqual(await logOf('trace', emit), []);
-    assert.match((await logOf('debug', emit, 'json', { engineLog: true })).join(''), /"engine":"hello"/);
+    assert.deepEqual(await logOf('trace', emitLine), []);
+    assert.match((await logOf('debug', emitLine, 'json', { engineLog: true })).join(''), /"engine":"hello"/);
   });
 });

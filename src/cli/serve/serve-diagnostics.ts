@@ -10,7 +10,7 @@ import type { Log } from '../logging.ts';
 /** What `llamero serve` has for whoever debugs it. */
 export interface ServeDiagnostics extends Disposable {
   readonly diagnostics: Diagnostics;
-  /** From here on there is a log, and stalls of the event loop are told. */
+  /** From here on there is a log; stalls of the event loop are told once the engine is ready. */
   logTo(log: Log, events: LlameroEmitter): void;
 }
 
@@ -40,8 +40,10 @@ export function serveDiagnostics(env: NodeJS.ProcessEnv): ServeDiagnostics {
     diagnostics,
     logTo(opened, events) {
       log = opened;
-      // Not earlier: loading all the modules takes its time.
-      stopWatching ??= watchEventLoop({ events, stacks: env['LLAMA_DEBUG'] === 'true' });
+      // Not earlier: until then modules are loaded, which takes its time.
+      events.once('engine-ready', () => {
+        stopWatching ??= watchEventLoop({ events, stacks: env['LLAMA_DEBUG'] === 'true' });
+      });
     },
     [Symbol.dispose]() {
       stopWatching?.();
