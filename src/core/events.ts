@@ -84,6 +84,11 @@ export interface LlameroEvents {
   memory: [
     { of: 'llamero' | 'engine' | 'machine'; ok: boolean; usedBytes: number; limitBytes: number; message: string },
   ];
+  /**
+   * The memory of the engine that takes requests, as it was looked at: every 5 s, on Linux, unless somebody else runs it.
+   * `growthBytesPerRequest`: null while too few requests have ended; `gpuBytes`: null where `nvidia-smi` does not tell it.
+   */
+  'engine-memory': [EngineMemoryReading];
   /** A process is about to be started. */
   'engine-start': [{ generation: number; command: string; args: readonly string[] }];
   /** The engine answered `/health` and `/props`: requests may flow. `startMs` counts from spawn. */
@@ -108,6 +113,15 @@ export interface LlameroEvents {
   'event-loop-stall': [{ ms: number; stack: readonly string[] | null }];
   /** One line of the engine's log, as it came. May hold prompts at debug verbosity: log it only when asked to. */
   'engine-log': [{ generation: number; line: string }];
+}
+
+/** Memory of an engine, in bytes; see the event `engine-memory`. */
+export interface EngineMemoryReading {
+  readonly generation: number;
+  readonly usedBytes: number;
+  readonly limitBytes: number;
+  readonly growthBytesPerRequest: number | null;
+  readonly gpuBytes: number | null;
 }
 
 /** One request, as it ended. Durations in ms; null where there was no such thing. */

@@ -32,6 +32,8 @@ export interface PipelineStatus {
   /** Slots in use by requests at the engine. */
   readonly slotsInUse: number;
   readonly circuit: CircuitStateName;
+  /** Clients whose use of their limits is remembered. */
+  readonly limitedClients: number;
   readonly fairness: FairnessReport;
 }
 
@@ -91,12 +93,13 @@ export class Pipeline {
 
   /** See {@link PipelineStatus}. */
   status(): PipelineStatus {
-    const { queue, breaker } = this.#context;
+    const { queue, breaker, limits } = this.#context;
     return {
       inFlight: this.#running.size,
       queued: queue.queued,
       slotsInUse: queue.inUse,
       circuit: breaker.state,
+      limitedClients: limits.clients,
       fairness: queue.fairness(),
     };
   }

@@ -2,6 +2,7 @@ import type { EngineConfig } from '../config.ts';
 import type { LlameroEmitter } from '../events.ts';
 import { anonymousMemory, engineMemoryLimit } from './engine-memory.ts';
 import type { EngineEndpoint } from './engine-endpoint.ts';
+import { EngineMemoryTrend } from './engine-memory-trend.ts';
 import {
   type EngineMemoryState,
   type EngineMemoryVerdict,
@@ -34,6 +35,7 @@ export interface EngineMemoryWatchOptions {
 export class EngineMemoryWatch {
   readonly #options: EngineMemoryWatchOptions;
   readonly #onReady = (): void => void this.#sample();
+  readonly #trend: EngineMemoryTrend;
   #limitBytes: Promise<number> | null = null;
   #state: EngineMemoryState = NO_ENGINE_MEMORY;
   #timer: NodeJS.Timeout | undefined;
@@ -41,6 +43,7 @@ export class EngineMemoryWatch {
 
   constructor(options: EngineMemoryWatchOptions) {
     this.#options = options;
+    this.#trend = new EngineMemoryTrend(options.events);
   }
 
   /** Idempotent. The timer does not keep the process alive. */
@@ -49,6 +52,7 @@ export class EngineMemoryWatch {
     this.#timer = setInterval(() => void this.#sample(), this.#options.intervalMs ?? INTERVAL_MS).unref();
     // What a fresh engine needs has to be known before its first request makes it grow.
     this.#options.events.on('engine-ready', this.#onReady);
+    this.#trend.start();
     void this.#sample();
   }
 
@@ -57,6 +61,7 @@ export class EngineMemoryWatch {
     clearInterval(this.#timer);
     this.#timer = undefined;
     this.#options.events.off('engine-ready', this.#onReady);
+    this.#trend.stop();
   }
 
   async #sample(): Promise<void> {
@@ -71,6 +76,7 @@ export class EngineMemoryWatch {
     if (this.#timer === undefined || usedBytes === null || engine.current()?.generation !== generation) return;
     const { state, verdict } = judgeEngineMemory(this.#state, { generation: generation ?? 0, usedBytes }, limitBytes);
     this.#state = state;
+    void this.#trend.measured({ generation: state.generation, pid: pid ?? 0, usedBytes, limitBytes });
     if (verdict !== 'nothing') this.#announce(verdict, usedBytes, limitBytes);
     if (verdict === 'replace') this.#options.onLimit(state.generation, usedBytes);
   }

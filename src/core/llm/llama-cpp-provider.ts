@@ -5,7 +5,7 @@ import { AttachedEngine } from '../engine/attached-engine.ts';
 import type { EngineEndpoint, EngineStatus } from '../engine/engine-endpoint.ts';
 import { SupervisedEngine } from '../engine/supervised-engine.ts';
 import { LlameroError } from '../errors.ts';
-import { LlameroEmitter, type LlameroEvents, type TokenCounts } from '../events.ts';
+import { type EngineMemoryReading, LlameroEmitter, type LlameroEvents, type TokenCounts } from '../events.ts';
 import type { Exchange, PipelineRequest, RequestTracing, ResponseSink } from '../exchange.ts';
 import { checkHazards } from '../openai/engine-hazards.ts';
 import { continuationRules, planStream, type StreamRules } from '../openai/continuation/plan-stream.ts';
@@ -42,6 +42,7 @@ import {
   type RerankOptions,
 } from './generate-options.ts';
 import type { PreparationProgress, PreparedEngine } from './prepare-launch.ts';
+import { type ProviderMetrics, RequestCounters } from './request-counters.ts';
 import { newRequestId } from '../request-id.ts';
 
 /** What the provider is doing, for display. */
@@ -50,6 +51,8 @@ export interface ProviderStatus extends EngineStatus, PipelineStatus {
   readonly model: string | null;
   /** The llama-server in use; null before it was found and for an attached one. */
   readonly engine: PreparedEngine['binary'] | null;
+  /** Memory of the present engine as it was last looked at; null where it is not known: see the event `engine-memory`. */
+  readonly memory: EngineMemoryReading | null;
 }
 
 /** What {@link LlamaCppProvider.getModelInfo} tells. */
@@ -99,7 +102,9 @@ export class LlamaCppProvider {
   readonly config: Config;
   readonly #engine: EngineEndpoint;
   readonly #pipeline: Pipeline;
+  readonly #counters = new RequestCounters();
   #prepared: PreparedEngine | null = null;
+  #memory: EngineMemoryReading | null = null;
   #stopped: Promise<void> | null = null;
 
   /**
@@ -141,6 +146,8 @@ export class LlamaCppProvider {
       });
     }
     hooks.tracing?.observe(this.events);
+    this.events.on('settled', (request) => this.#counters.settled(request));
+    this.events.on('engine-memory', (reading) => (this.#memory = reading));
     this.#pipeline = new Pipeline(this.#engine, this.config, this.events, hooks.tracing);
   }
 
@@ -287,7 +294,13 @@ export class LlamaCppProvider {
       model: engine.facts?.model ?? this.#prepared?.launch.model.name ?? this.config.model,
       ...this.#pipeline.status(),
       engine: this.#prepared?.binary ?? null,
+      memory: this.#memory?.generation === engine.generation ? this.#memory : null,
     };
+  }
+
+  /** How much has been done since the provider was made, and how fast; see {@link ProviderMetrics}. */
+  getMetrics(): ProviderMetrics {
+    return this.#counters.metrics(this.#pipeline.status().inFlight);
   }
 
   /** The entrance of the gateway: one request, relayed into `sink`. Never throws. */
