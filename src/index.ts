@@ -4,6 +4,7 @@ export { ERROR_CODES, LlameroError } from './core/errors.ts';
 export type { ErrorCode } from './core/errors.ts';
 export type { EngineStateName, ExitCauseName, LlameroEvents, TokenCounts } from './core/events.ts';
 export { LlamaCppProvider } from './core/llm/llama-cpp-provider.ts';
+export type { ProviderMetrics } from './core/llm/request-counters.ts';
 export type { ModelInfo, ProviderHooks, ProviderStatus } from './core/llm/llama-cpp-provider.ts';
 export type { ChatAnswer, Generation, StreamPart, Timings } from './core/llm/answers.ts';
 export type {
@@ -14,5 +15,7 @@ export type {
   RerankOptions,
 } from './core/llm/generate-options.ts';
 export type { ClientOptions } from './core/admission/client-options.ts';
+export { createMetrics } from './telemetry/metrics.ts';
+export type { Metrics, MetricsOptions, MetricsSource } from './telemetry/metrics.ts';
 export { createGateway } from './gateway/gateway.ts';
 export type { Gateway } from './gateway/gateway.ts';

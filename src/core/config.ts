@@ -274,6 +274,10 @@ export const configSchema = z.strictObject({
   telemetry: z
     .strictObject({
       traces: traces.prefault({}),
+      genAi: z
+        .boolean()
+        .default(false)
+        .describe('Metrics under the names of the OpenTelemetry conventions for generative AI as well (gen_ai_*)'),
     })
     .prefault({}),
   log: z

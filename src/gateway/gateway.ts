@@ -99,7 +99,7 @@ class HttpGateway implements Gateway {
     this.#config = options.config ?? options.provider.config ?? parseConfig({});
     this.#limits = { ...GATEWAY_LIMITS, ...options.limits };
     this.#trustedProxies = parseTrustedProxies(this.#config.gateway.trustedProxies);
-    this.#ownMetrics = options.metrics === undefined ? metricsOfProvider(options.provider) : null;
+    this.#ownMetrics = options.metrics === undefined ? metricsOfProvider(options.provider, this.#config) : null;
     this.#context = relayContext(options.provider, this.#config, this.#limits);
     this.#server = createHttpServer(this.#limits, (request, response, askFirst) =>
       this.#handle?.(request, response, askFirst),

@@ -16,6 +16,7 @@ import { exportTraces } from './export-traces.ts';
 import { listen } from './listen.ts';
 import { traceRequests } from './request-tracer.ts';
 import { serveDiagnostics } from './serve-diagnostics.ts';
+import { serveMetrics } from './serve-metrics.ts';
 import { listenForShutdown } from './shutdown-signals.ts';
 
 /** Something that keeps the process alive after everything was stopped must not keep a service manager waiting, in ms. */
@@ -46,6 +47,7 @@ export async function runServer(configuration: Configuration, env: NodeJS.Proces
     provider: debug && log !== undefined ? traceRequests(provider, log.logger) : provider,
     config,
     onKeyFile: (report) => log && logKeyFile(log.logger, report),
+    metrics: serveMetrics(provider, config, env),
     diagnostics: debugging.diagnostics,
   });
   try {
