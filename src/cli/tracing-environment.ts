@@ -69,5 +69,5 @@ function otherSettings(env: NodeJS.ProcessEnv): Setting[] {
 }
 
 function numberOf(text: string): number | string {
-  return /^-?\d+(\.\d+)?$/.test(text) ? Number(text) : text;
+  return /^-?(\d+\.?\d*|\.\d+)(e-?\d+)?$/i.test(text) ? Number(text) : text;
 }
