@@ -28,7 +28,10 @@ async function sampleCpu(durationMs: number, signal: AbortSignal): Promise<strin
     await session.post('Profiler.enable');
     await session.post('Profiler.setSamplingInterval', { interval: SAMPLING_INTERVAL_US });
     await session.post('Profiler.start');
-    await sleep(durationMs, undefined, { signal });
+    await sleep(durationMs, undefined, { signal }).catch((error: unknown) => {
+      signal.throwIfAborted();
+      throw error;
+    });
     const { profile } = await session.post('Profiler.stop');
     return JSON.stringify(profile);
   } finally {

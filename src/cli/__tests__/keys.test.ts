@@ -40,7 +40,7 @@ describe('llamero keys', { timeout: 60_000 }, () => {
     const file = path.join(cwd, 'grants.json');
     const add = (...more: string[]) => llamero(['keys', 'add', 'app', '--file', file, ...more], { cwd });
     const limits = ['--requests-per-minute', '60', '--requests-per-hour', '900', '--tokens-per-minute', '5000'];
-    const more = ['--tokens-per-day', 'none', '--max-concurrent', '3', '--acts-for-others'];
+    const more = ['--tokens-per-day', 'none', '--max-concurrent', '3', '--acts-for-others', '--admin'];
     assert.equal((await add('--user', 'alice', '--weight', '2.5', '--priority', 'batch', ...limits, ...more)).code, 0);
     const listed = await llamero(['keys', 'list', '--file', file, '--json'], { cwd });
     const [{ id: _id, name: _name, created: _created, ...grant }] = JSON.parse(listed.stdout);
@@ -56,10 +56,11 @@ describe('llamero keys', { timeout: 60_000 }, () => {
         maxConcurrent: 3,
       },
       mayActForOthers: true,
+      mayAdminister: true,
     });
     const { stdout } = await llamero(['keys', 'list', '--file', file], { cwd });
     const words =
-      'user alice, weight 2.5, batch, 60 req/min, 900 req/h, 5000 tok/min, unlimited tok/day, 3 at once, acts for others';
+      'user alice, weight 2.5, batch, 60 req/min, 900 req/h, 5000 tok/min, unlimited tok/day, 3 at once, acts for others, admin';
     assert.match(stdout, new RegExp(`  app  \\(${words}\\)\\n$`));
     for (const [option, value, message] of [
       ['--weight', 'x', /must be a number/],

@@ -4,7 +4,7 @@ import { describe, it } from 'node:test';
 import { SessionRoll } from '../../core/admission/session-roll.ts';
 import { NO_TRUSTED_PROXIES, parseTrustedProxies } from '../../core/admission/trusted-proxies.ts';
 import { LlameroError } from '../../core/errors.ts';
-import { type AccessRules, decideAccess, hostNameOf, isLoopback } from '../access.ts';
+import { type AccessRules, decideAccess, hostNameOf, isLoopback, refuseAdmin } from '../access.ts';
 import { requestIdOf, timeoutOf, traceHeaders } from '../request-headers.ts';
 
 const OPEN: AccessRules = {
@@ -125,6 +125,16 @@ describe('access', () => {
   it('gives out the entry of the key, and null where there are none', () => {
     assert.equal(decideAccess(KEYED, { authorization: 'Bearer right' }, '203.0.113.9'), entry);
     assert.equal(decideAccess(OPEN, {}, LOCAL), null);
+  });
+
+  it('lets administer from here, and from elsewhere with a key that may', () => {
+    const admin = { ...entry, mayAdminister: true };
+    const elsewhere = { 'x-forwarded-for': '203.0.113.9' };
+    assert.equal(refuseAdmin(OPEN, null, {}, LOCAL), null);
+    assert.equal(refuseAdmin(KEYED, entry, {}, LOCAL), null);
+    assert.equal(refuseAdmin(KEYED, admin, {}, '203.0.113.9'), null);
+    assert.equal(refuseAdmin(KEYED, entry, {}, '203.0.113.9')?.code, 'permission_denied');
+    assert.equal(refuseAdmin(KEYED, entry, elsewhere, LOCAL)?.code, 'permission_denied');
   });
 
   it('reads host names and loopback addresses', () => {
