@@ -74,6 +74,8 @@ export interface LlameroEvents {
   retry: [{ id: string; route: string; attempt: number; delayMs: number; reason: string }];
   /** The engine of a stream was lost, and another goes on with it; `attempt` counts from 1. */
   'stream-continued': [{ id: string; route: string; attempt: number; way: 'ids' | 'text' | 'replay'; cause: string }];
+  /** A stream was ended as complete, but without the end of its dialect: a defect of llamero, looked for at each stream. */
+  'stream-truncated': [{ id: string; route: string }];
   /** The circuit breaker of the engine changed its state. */
   circuit: [{ from: CircuitStateName; to: CircuitStateName; cause: string | null }];
   /** A request was in flight when the engine died, `strikes` times by now; at two it is refused from then on. */

@@ -12,6 +12,7 @@ export function countEvents(series: MetricSeries<MetricName>, events: LlameroEmi
   const starts = series.count('llamero_engine_starts_total', { engine });
   const crashes = series.count('llamero_engine_crashes_total', { engine });
   const hangs = series.count('llamero_engine_hangs_total', { engine });
+  const truncations = series.count('llamero_silent_truncations_total');
   const storeUp = series.count('llamero_rate_limit_store_up');
   const listening: (() => void)[] = [];
   const listen = <Name extends keyof LlameroEvents>(
@@ -30,6 +31,7 @@ export function countEvents(series: MetricSeries<MetricName>, events: LlameroEmi
   listen('memory', ({ of, ok }) => (series.count('llamero_memory_ok', { of }).value = ok ? 1 : 0));
   listen('retry', ({ route }) => (series.count('llamero_retries_total', { route }).value += 1));
   listen('stream-continued', ({ way }) => (series.count('llamero_stream_continuations_total', { way }).value += 1));
+  listen('stream-truncated', () => (truncations.value += 1));
   listen('request-suspect', ({ refused }) => {
     series.count('llamero_request_suspects_total', { refused: String(refused) }).value += 1;
   });

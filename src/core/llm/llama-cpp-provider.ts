@@ -14,6 +14,7 @@ import { engineRoute } from '../openai/routes.ts';
 import { tokenCountsOf } from '../openai/usage.ts';
 import { Pipeline, type PipelineStatus } from '../pipeline.ts';
 import { AnswerStream } from './answer-stream.ts';
+import { AuditedSink } from './audited-sink.ts';
 import {
   type ChatAnswer,
   type Generation,
@@ -305,7 +306,10 @@ export class LlamaCppProvider {
 
   /** The entrance of the gateway: one request, relayed into `sink`. Never throws. */
   exchange(request: PipelineRequest, sink: ResponseSink): Exchange {
-    if (this.#stopped === null) return this.#pipeline.send(request, sink);
+    if (this.#stopped === null) {
+      const audited = request.stream ? new AuditedSink(sink, request, this.events) : sink;
+      return this.#pipeline.send(request, audited);
+    }
     sink.onError(new LlameroError('engine_unavailable', 'llamero is shutting down.'));
     return { resume: () => undefined, cancel: () => undefined, queuePosition: () => null };
   }
