@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { dataOf, type DIALECTS } from './served-engine.ts';
+import { dataOf, type DIALECTS, errorOf } from './served-engine.ts';
 
 /** One of the dialects that tests ask in. */
 export type TestDialect = (typeof DIALECTS)[number];
@@ -77,6 +77,12 @@ export async function readStream(
     continued: raw.split(': continued\n\n').length - 1,
     pauseMs,
   };
+}
+
+/** What stands for a stream in whose place an error came. */
+export async function refusedStream(response: Response): Promise<ReadStream> {
+  const { code } = await errorOf(response);
+  return { raw: '', text: '', errors: [code], finishes: 0, dones: 0, continued: 0, pauseMs: 0 };
 }
 
 /** What is wrong with the form of an answer; null: it is one whole answer under one id. */
