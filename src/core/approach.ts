@@ -21,7 +21,16 @@ export interface ApproachOwner {
   timeLeftMs(): number | null;
 }
 
-type Phase = 'new' | 'entering' | 'queued' | 'awaiting-engine' | 'quarantined' | 'delayed' | 'through' | 'ended';
+type Phase =
+  | 'new'
+  | 'entering'
+  | 'queued'
+  | 'moving'
+  | 'awaiting-engine'
+  | 'quarantined'
+  | 'delayed'
+  | 'through'
+  | 'ended';
 
 /**
  * The way of one request to an engine: limits of its client, fit of its prompt, a slot, its turn where it is a suspect, an
@@ -124,7 +133,7 @@ export class Approach implements SlotWaiter, QuarantinedRequest {
   }
 
   onSlot(): boolean {
-    if (this.#phase !== 'queued') return false;
+    if (this.#phase !== 'queued' && this.#phase !== 'moving') return false;
     this.#holdsSlot = true;
     this.#toEngine();
     return true;
@@ -194,6 +203,7 @@ export class Approach implements SlotWaiter, QuarantinedRequest {
   }
 
   #arrive(engine: ReadyEngine): void {
+    if (this.#holdsSlot && !this.#hasSlotOfPresentEngine()) return;
     try {
       if (!this.#mayRunBesideOthers()) return;
     } catch (error) {
@@ -203,6 +213,18 @@ export class Approach implements SlotWaiter, QuarantinedRequest {
     this.#waiting.end();
     this.#phase = 'through';
     this.#owner.onEngine(engine);
+  }
+
+  /**
+   * Its slot may be one of an engine that has been replaced. It runs already, so it is not held to the limit of waiting: its turn comes
+   * as soon as a slot of the next engine is free.
+   */
+  #hasSlotOfPresentEngine(): boolean {
+    const { queue } = this.#context;
+    if (!queue.isOutdated(this)) return true;
+    this.#waiting.end();
+    this.#phase = 'moving';
+    return queue.move(this);
   }
 
   /**

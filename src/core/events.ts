@@ -32,6 +32,7 @@ export type ExitCauseName =
   | 'startup_timeout'
   | 'hung'
   | 'memory_limit'
+  | 'replaced'
   | 'unreachable'
   | 'signal'
   | 'exit';
@@ -93,8 +94,31 @@ export interface LlameroEvents {
   'engine-memory': [EngineMemoryReading];
   /** A process is about to be started. */
   'engine-start': [{ generation: number; command: string; args: readonly string[] }];
-  /** The engine answered `/health` and `/props`: requests may flow. `startMs` counts from spawn. */
-  'engine-ready': [{ generation: number; startMs: number; slots: number; contextLength: number; model: string }];
+  /**
+   * The engine answered `/health` and `/props`: requests may flow. `startMs` counts from spawn. `replaces`: the generation whose
+   * place it takes while that one still finishes its requests.
+   */
+  'engine-ready': [
+    { generation: number; startMs: number; slots: number; contextLength: number; model: string; replaces?: number },
+  ];
+  /**
+   * A planned restart has ended: with another engine (`ok`), or without one, because that could not start. `overlap`: the old engine
+   * served until the new one was ready. `slotsRestored` of `slotsIdle` conversations kept their prompt cache; `slotsLeft` says why others did not.
+   */
+  'engine-replacement': [
+    {
+      ok: boolean;
+      cause: 'memory_limit' | 'restart';
+      from: number;
+      to: number;
+      overlap: boolean;
+      slotsIdle: number;
+      slotsRestored: number;
+      slotsLeft: string | null;
+      durationMs: number;
+      message: string;
+    },
+  ];
   /** The process is gone. */
   'engine-exit': [
     {

@@ -5,7 +5,7 @@ import { RateLimits } from './admission/rate-limits.ts';
 import type { Config } from './config.ts';
 import { EngineCall } from './engine-call.ts';
 import { EngineCalls } from './engine-calls.ts';
-import type { EngineEndpoint } from './engine/engine-endpoint.ts';
+import type { EngineEndpoint, Replacement, ReplacementPlan } from './engine/engine-endpoint.ts';
 import { EngineMemoryWatch } from './engine/engine-memory-watch.ts';
 import type { LlameroError } from './errors.ts';
 import type { CircuitStateName, LlameroEmitter } from './events.ts';
@@ -82,13 +82,15 @@ export class Pipeline {
       tracing,
       onSettled: (exchange) => this.#onSettled(exchange),
     };
-    this.#watches = [this.#context.memory, this.#watchForHangs(config.timeouts), this.#watchMemory(config)];
+    this.#watches = [this.#context.memory, this.#watchForHangs(config.timeouts), this.#watchMemory()];
     for (const watch of this.#watches) watch.start();
-    events.on('engine-ready', ({ slots }) => {
+    events.on('engine-ready', ({ slots, replaces }) => {
       this.#context.breaker.reset();
-      queue.setSlots(slots);
+      // The slots of the old engine are its own: the new one has as many for new requests.
+      if (replaces !== undefined) reclaimer.forgetAll();
+      queue.setSlots(slots, replaces !== undefined);
     });
-    events.on('engine-exit', () => reclaimer.releaseAll());
+    events.on('engine-exit', ({ generation }) => reclaimer.releaseOf(generation));
   }
 
   /** See {@link PipelineStatus}. */
@@ -150,13 +152,19 @@ export class Pipeline {
     });
   }
 
-  #watchMemory({ engine: { memoryLimit } }: Config): EngineMemoryWatch {
-    const { engine, calls, events } = this.#context;
+  /** A planned restart of the engine that loses no request. @throws LlameroError; see {@link EngineEndpoint.replace}. */
+  restartEngine(plan: Omit<ReplacementPlan, 'drained'>): Promise<Replacement> {
+    const { engine, calls } = this.#context;
+    return engine.replace({ ...plan, drained: (generation) => calls.drained(generation) });
+  }
+
+  #watchMemory(): EngineMemoryWatch {
+    const { engine, events } = this.#context;
     return new EngineMemoryWatch({
-      memoryLimit,
       engine,
       events,
-      onLimit: (generation) => engine.replace(generation, 'memory_limit', calls.drained(generation)),
+      // How it ends is told by the event `engine-replacement`.
+      onLimit: (generation) => this.restartEngine({ cause: 'memory_limit', generation, settings: null }),
     });
   }
 

@@ -63,7 +63,21 @@ export class SlotReclaimer {
     this.#timer = this.#later();
   }
 
-  /** Gives everything back at once: the engine is going, or came anew. */
+  /** That generation is gone: gives back what it held. */
+  releaseOf(generation: number): void {
+    if (this.#held.has(generation)) this.#release(generation, Infinity);
+  }
+
+  /** Another engine takes the requests, with slots of its own: those that are held here do not count any more. */
+  forgetAll(): void {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    this.#patient = false;
+    this.#held.clear();
+    this.#watched = null;
+  }
+
+  /** Gives everything back at once. */
   releaseAll(): void {
     clearTimeout(this.#timer);
     this.#timer = undefined;
@@ -86,6 +100,8 @@ export class SlotReclaimer {
     const current = this.#engine.current();
     const looks = (this.#looks += 1);
     for (const generation of this.#held.keys()) {
+      // While the engine hands over to another one there is none to ask.
+      if (current === null && this.#engine.status().generation === generation && looks <= MOST_LOOKS) continue;
       if (generation !== current?.generation || looks > MOST_LOOKS) this.#release(generation, Infinity);
       else this.#release(generation, this.#queue.inUse - (await this.#busySlots()));
     }

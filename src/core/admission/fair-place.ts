@@ -32,6 +32,8 @@ export interface QueuePlace {
   next: QueuePlace | null;
   /** Slots that it holds. */
   slots: number;
+  /** Number of the set of slots that they belong to; see `FairQueue.setSlots`. */
+  slotSet: number;
   grantedAtMs: number;
   promptTokens: number;
   generatedTokens: number;

@@ -45,6 +45,10 @@ export class FairQueue {
   /** One until an engine has told its slots: the first request finds out whether there is an engine at all. */
   #limit = 1;
   #inUse = 0;
+  /** Each engine that takes requests while an older one still finishes its own brings a new set. */
+  #slotSet = 0;
+  /** Requests with slots of an older set that need some of the present one: running already, so before all who wait. */
+  #moving: QueuePlace[] = [];
   #held = false;
   #granting = false;
   /** Whose turn it is although its slots are not all free yet. Nobody overtakes it. */
@@ -58,7 +62,7 @@ export class FairQueue {
     this.#now = now;
   }
 
-  /** Slots in use by requests at the engine. */
+  /** Slots in use by requests at the engine that takes requests. */
   get inUse(): number {
     return this.#inUse;
   }
@@ -68,10 +72,34 @@ export class FairQueue {
     return this.#scheduler.waiting;
   }
 
-  /** The engine told how many slots it has. */
-  setSlots(slots: number): void {
+  /**
+   * The engine told how many slots it has.
+   * @param isNewSet it is another one than before, which goes on with its requests meanwhile: their slots do not count any more.
+   */
+  setSlots(slots: number, isNewSet = false): void {
     this.#limit = Math.max(1, Math.min(slots, this.#maxConcurrentRequests));
+    if (isNewSet) {
+      this.#slotSet += 1;
+      this.#inUse = 0;
+    }
     this.#grant();
+  }
+
+  /** Whether its slots are those of an engine that takes no more requests; {@link move} gets others. */
+  isOutdated(waiter: SlotWaiter): boolean {
+    return waiter.place !== null && waiter.place.slotSet !== this.#slotSet;
+  }
+
+  /**
+   * Takes slots of the present set for a request that has outdated ones, before all who wait, also while {@link hold} is on: it runs already.
+   * @returns true when they are taken; false when `onSlot` will be called later, unless {@link release} comes first.
+   */
+  move(waiter: SlotWaiter): boolean {
+    const place = waiter.place;
+    if (place?.state !== 'granted') return true;
+    this.#moving.push(place);
+    this.#movePlaces(place);
+    return !this.#moving.includes(place);
   }
 
   /** Nobody gets a slot from now on; who waits goes on waiting, and running requests go on. */
@@ -95,7 +123,12 @@ export class FairQueue {
    */
   acquire(waiter: SlotWaiter, deadlineMs: number): boolean {
     const scheduler = this.#scheduler;
-    if (scheduler.waiting === 0 && !this.#held && this.#inUse + this.#slotsFor(waiter) <= this.#limit) {
+    if (
+      scheduler.waiting === 0 &&
+      !this.#held &&
+      this.#moving.length === 0 &&
+      this.#inUse + this.#slotsFor(waiter) <= this.#limit
+    ) {
       this.#hand(scheduler.pass(waiter));
       return true;
     }
@@ -134,7 +167,9 @@ export class FairQueue {
     if (place?.state !== 'granted') return 0;
     this.#pace.add(this.#now() - place.grantedAtMs);
     this.#scheduler.finish(place);
-    return place.slots;
+    if (place.slotSet === this.#slotSet) return place.slots;
+    if (this.#moving.length > 0) this.#moving = this.#moving.filter((moving) => moving !== place);
+    return 0;
   }
 
   /** Gives back slots whose request has been detached. */
@@ -149,7 +184,7 @@ export class FairQueue {
     if (place?.state !== 'granted') return;
     this.#scheduler.refund(place);
     waiter.place = null;
-    this.releaseSlots(place.slots);
+    this.releaseSlots(place.slotSet === this.#slotSet ? place.slots : 0);
   }
 
   /** The true length of the prompt and how much of it was in the cache; replaces the estimate. May come after {@link release}. */
@@ -201,7 +236,9 @@ export class FairQueue {
     if (this.#granting) return;
     this.#granting = true;
     try {
-      while (!this.#held && this.#inUse < this.#limit) {
+      if (this.#moving.length > 0) this.#movePlaces(null);
+      // Nobody overtakes a request that runs already.
+      while (!this.#held && this.#moving.length === 0 && this.#inUse < this.#limit) {
         const place = this.#turn ?? this.#scheduler.next();
         this.#turn = place;
         if (place === null || this.#inUse + this.#slotsFor(place.waiter) > this.#limit) return;
@@ -215,8 +252,22 @@ export class FairQueue {
     }
   }
 
+  /** Gives slots of the present set to those who move, in their order. @param silent who is told otherwise. */
+  #movePlaces(silent: QueuePlace | null): void {
+    for (let place = this.#moving[0]; place !== undefined; place = this.#moving[0]) {
+      const slots = this.#slotsFor(place.waiter);
+      if (this.#inUse + slots > this.#limit) return;
+      this.#moving.shift();
+      place.slots = slots;
+      place.slotSet = this.#slotSet;
+      this.#inUse += slots;
+      if (place !== silent) place.waiter.onSlot();
+    }
+  }
+
   #hand(place: QueuePlace): void {
     place.slots = this.#slotsFor(place.waiter);
+    place.slotSet = this.#slotSet;
     place.grantedAtMs = this.#now();
     place.waiter.place = place;
     this.#inUse += place.slots;

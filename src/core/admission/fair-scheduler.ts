@@ -199,6 +199,7 @@ export class FairScheduler {
       next: null,
       slots: 0,
       grantedAtMs: 0,
+      slotSet: 0,
       promptTokens: 0,
       generatedTokens: 0,
       promptService: 0,

@@ -43,6 +43,8 @@ export class AttachedEngine implements EngineEndpoint {
   /** Resolves at the next readiness; replaced after each loss. */
   #arrival = Promise.withResolvers<ReadyEngine>();
 
+  readonly memoryLimit = 'auto';
+
   constructor(options: AttachedEngineOptions) {
     this.#options = options;
     this.#headers = options.apiKey === undefined ? {} : { authorization: `Bearer ${options.apiKey}` };
@@ -95,8 +97,9 @@ export class AttachedEngine implements EngineEndpoint {
     void old?.then((pool) => pool.destroy(lossBy(cause)));
   }
 
-  replace(): void {
-    // Its process is somebody else's, and so is its memory.
+  /** @throws LlameroError `invalid_request`: its process is somebody else's. */
+  async replace(): Promise<never> {
+    throw new LlameroError('invalid_request', 'This llama-server is run by somebody else, who has to restart it.');
   }
 
   #lose(cause: ExitCauseName, message: string): void {
@@ -141,6 +144,7 @@ export class AttachedEngine implements EngineEndpoint {
       readySince: this.#readySince,
       startMs: this.#startMs,
       crashes: this.#losses,
+      alongside: [],
     };
   }
 

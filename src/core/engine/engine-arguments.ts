@@ -33,6 +33,7 @@ export function engineArguments(
   config: Pick<EngineConfig, 'parallel' | 'ctxSize' | 'args'>,
   model: EngineModel,
   address: EngineAddress,
+  slotsPath: string,
 ): string[] {
   const listen =
     address.kind === 'unix' ? ['--host', address.socketPath] : ['--host', '127.0.0.1', '--port', String(address.port)];
@@ -53,6 +54,9 @@ export function engineArguments(
     '--no-ui',
     '--metrics',
     '--slots',
+    // For planned restarts alone: the gateway lets nobody save or restore a slot.
+    '--slot-save-path',
+    slotsPath,
     ...embeddingArguments(model.poolingType, config),
     ...config.args,
   ];

@@ -1,6 +1,8 @@
 import type { Dispatcher } from 'undici';
 import type { LlameroError } from '../errors.ts';
 import type { EngineStateName } from '../events.ts';
+import type { EngineConfig } from '../config.ts';
+import type { EngineSettings } from './engine-settings.ts';
 import type { PlannedCauseName } from './lifecycle.ts';
 import type { VitalSigns } from './vital-signs.ts';
 
@@ -40,6 +42,40 @@ export interface EngineStatus {
   readonly startMs: number | null;
   /** Unexpected ends since the first start. */
   readonly crashes: number;
+  /** Other processes during a planned restart: the one that starts, and those that finish their requests. */
+  readonly alongside: readonly AlongsideEngine[];
+}
+
+/** An engine beside the one that takes requests. */
+export interface AlongsideEngine {
+  readonly generation: number;
+  readonly state: 'starting' | 'draining' | 'stopping';
+  readonly pid: number | null;
+}
+
+/** What a planned restart is asked to do. */
+export interface ReplacementPlan {
+  readonly cause: PlannedCauseName;
+  /** Only that one is replaced; null: whichever there is. */
+  readonly generation: number | null;
+  /** Resolves when no request is left on that generation. */
+  readonly drained: (generation: number) => Promise<void>;
+  /** How long requests may go on at the old engine, in ms; default `engine.drainTimeout`. Then it is ended, and they go on at the next. */
+  readonly drainMs?: number | undefined;
+  /** What the new engine is to run; null: the same as the old one. */
+  readonly settings: EngineSettings | null;
+}
+
+/** A planned restart that succeeded. */
+export interface Replacement {
+  readonly from: number;
+  readonly to: number;
+  /** Whether the old engine served until the new one was ready; else requests waited meanwhile. */
+  readonly overlap: boolean;
+  /** Conversations without a running request whose prompt cache the new engine has. */
+  readonly slotsRestored: number;
+  /** Until the new engine took requests. */
+  readonly durationMs: number;
 }
 
 /** An engine as the pipeline sees it, whether llamero owns its process (`SupervisedEngine`) or not (`AttachedEngine`). */
@@ -67,13 +103,18 @@ export interface EngineEndpoint {
    */
   replaceHung(generation: number, silentMs: number, evidence: string): void;
   /**
-   * Replaces a working engine: it takes no new requests from now on (`current()` is null, `ready()` waits for the fresh one),
-   * ends when `drained` resolves, and a fresh one is started. Not a crash. Nothing bounds the drain but the deadlines of the
-   * requests themselves: no stream is cut for it. Nothing happens unless that generation is ready, nor with an engine that
-   * somebody else runs.
-   * @param drained resolves when no request is left on that generation.
+   * Replaces a working engine by a fresh one. Not a crash. Where memory allows, the fresh one is started beside it, verified,
+   * given the prompt caches of idle conversations, and takes all requests from then on; the old one finishes those that it has and is
+   * stopped. If the fresh one does not start, the old one goes on as if nothing had been tried. Where memory is short, the old one is
+   * drained and stopped first, and requests wait (`current()` is null, `ready()` waits for the fresh one).
+   * An engine that does not work is started, with the new settings.
+   * Resolves when the fresh one takes requests.
+   * @throws LlameroError `engine_unavailable` with the cause: it did not start, is being replaced already, or is being stopped;
+   * `invalid_request` for an engine that somebody else runs.
    */
-  replace(generation: number, cause: PlannedCauseName, drained: Promise<void>): void;
+  replace(plan: ReplacementPlan): Promise<Replacement>;
+  /** `engine.memoryLimit` of the present engine. */
+  readonly memoryLimit: EngineConfig['memoryLimit'];
   status(): EngineStatus;
   start(): Promise<void>;
   /** Lets the running requests be and takes no new ones; a crash is not followed by a restart any more. */

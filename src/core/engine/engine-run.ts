@@ -70,7 +70,7 @@ export class EngineRun {
           : { kind: 'tcp', port: options.port ?? (config.port === 'auto' ? await freePort() : config.port) };
       // A TCP port can be reached by every user of the machine, the socket's directory only by ours.
       const apiKey = address.kind === 'tcp' ? randomBytes(24).toString('base64url') : null;
-      const args = engineArguments(config, launch.model, address);
+      const args = engineArguments(config, launch.model, address, directory.slotsPath);
       events.publish('engine-start', { generation, command: launch.command, args });
       engineProcess = new EngineProcess({
         command: launch.command,
@@ -91,13 +91,19 @@ export class EngineRun {
     }
   }
 
-  get #target(): ProbeTarget {
+  /** How probes and slot actions reach it. */
+  get target(): ProbeTarget {
     return { dispatcher: this.#pool, headers: this.#headers };
   }
 
   /** Waits until the engine is loaded and has told its facts; see `waitUntilVerified`. */
   verified(stallMs: number, signal: AbortSignal): Promise<EngineFacts> {
-    return waitUntilVerified(this.#target, this.process, stallMs, signal);
+    return waitUntilVerified(this.target, this.process, stallMs, signal);
+  }
+
+  /** Where it saves slots. */
+  get slotsPath(): string {
+    return this.#directory.slotsPath;
   }
 
   /** This run as requests use it. */
@@ -125,7 +131,7 @@ export class EngineRun {
 
   /** Whether it lives; see `takeVitalSigns`. */
   vitalSigns(limitMs: number): Promise<VitalSigns> {
-    return takeVitalSigns(this.#target, this.process.pid ?? null, limitMs);
+    return takeVitalSigns(this.target, this.process.pid ?? null, limitMs);
   }
 
   /** Removes what is left once the process has ended. */

@@ -6,12 +6,15 @@ import type { ExitCause } from './exit-cause.ts';
  * feeds it with what happened and carries out what it says; nothing else decides.
  *
  * Every start has a generation. An event of an older generation changes nothing: a late exit or a late readiness can
- * not touch the engine that came after.
+ * not touch the engine that came after. A ready engine may have a successor, which starts beside it and takes its place
+ * once it has shown that it works; what happens to an engine after that (it finishes its requests) is its owner's affair.
  */
 
 interface Common {
-  /** Number of the latest start; 0 before the first. */
+  /** The engine that this state is about; 0 before the first start. */
   readonly generation: number;
+  /** Number of the latest start, a successor's included. */
+  readonly latest: number;
   /** Times of unexpected ends that still count against the restart limit, in ms of a monotonic clock. */
   readonly crashes: readonly number[];
   /** Set once the limit was exceeded, until an engine has lived through a whole window: restarts come at `maxDelay`. */
@@ -21,14 +24,22 @@ interface Common {
 /** What follows the end that was asked for: nothing, or a fresh engine in place of this one, for that cause. */
 export type AfterDrain = { readonly type: 'stopped' } | { readonly type: 'replaced'; readonly cause: PlannedCauseName };
 
-/** Why a working engine is replaced on purpose. */
-export type PlannedCauseName = 'memory_limit';
+/** Why a working engine is replaced on purpose: it grew to its limit, or somebody asked for it. */
+export type PlannedCauseName = 'memory_limit' | 'restart';
+
+/** The engine that starts beside a ready one to take its place. */
+export interface Successor {
+  readonly generation: number;
+  /** It takes requests, and gets the conversations of the old one: those who want an engine wait for it. */
+  readonly verified: boolean;
+  readonly cause: PlannedCauseName;
+}
 
 /** The state of an engine; each carries only its own data. */
 export type EngineState =
   | (Common & { readonly name: 'stopped' })
   | (Common & { readonly name: 'starting' })
-  | (Common & { readonly name: 'ready'; readonly since: number })
+  | (Common & { readonly name: 'ready'; readonly since: number; readonly successor: Successor | null })
   /** Its requests finish, new ones are not taken. */
   | (Common & { readonly name: 'draining'; readonly since: number; readonly next: AfterDrain })
   | (Common & { readonly name: 'stopping'; readonly next: AfterDrain })
@@ -40,7 +51,12 @@ export type EngineState =
 /** What may happen to an engine. `at` is a monotonic time in ms. */
 export type EngineEvent =
   | { readonly type: 'start' }
+  /** It takes requests. For a successor: now it is the engine. */
   | { readonly type: 'ready'; readonly generation: number; readonly at: number }
+  /** Start a successor of that generation beside it. */
+  | { readonly type: 'succeed'; readonly generation: number; readonly cause: PlannedCauseName }
+  /** That successor takes requests. */
+  | { readonly type: 'verified'; readonly generation: number }
   | { readonly type: 'exited'; readonly generation: number; readonly at: number; readonly cause: ExitCause }
   /** It gives no sign of life and has to be killed. */
   | { readonly type: 'hung'; readonly generation: number; readonly at: number; readonly cause: ExitCause }
@@ -59,16 +75,20 @@ export type EngineEvent =
 
 /** What the owner has to do after a transition, in order. */
 export type EngineEffect =
-  | { readonly type: 'spawn' }
+  | { readonly type: 'spawn'; readonly generation: number }
+  /** Give the conversations of one engine to the other, then report the other as ready. */
+  | { readonly type: 'hand-over'; readonly from: number; readonly to: number }
+  /** It has been succeeded: end it once its requests have finished. */
+  | { readonly type: 'retire'; readonly generation: number; readonly cause: PlannedCauseName }
   /** Remove what a dead process left behind, then report `cleared`. */
-  | { readonly type: 'clear' }
+  | { readonly type: 'clear'; readonly generation: number }
   /** Report `delay-over` after this long. */
   | { readonly type: 'delay'; readonly delayMs: number }
   | { readonly type: 'cancel-delay' }
   /** SIGTERM, then SIGKILL to the process group. */
-  | { readonly type: 'terminate' }
+  | { readonly type: 'terminate'; readonly generation: number; readonly cause: PlannedCauseName | null }
   /** SIGKILL at once: a stopped process hears nothing else. */
-  | { readonly type: 'kill' };
+  | { readonly type: 'kill'; readonly generation: number; readonly cause: ExitCause };
 
 /** When and how often a crashed engine is started again; names as in the configuration. */
 export interface RestartPolicy {
@@ -88,32 +108,42 @@ export interface Transition {
 }
 
 /** Where every engine begins. */
-export const INITIAL_ENGINE_STATE: EngineState = { name: 'stopped', generation: 0, crashes: [], slow: false };
+export const INITIAL_ENGINE_STATE: EngineState = {
+  name: 'stopped',
+  generation: 0,
+  latest: 0,
+  crashes: [],
+  slow: false,
+};
 
 /** States in which a process of this generation exists. */
 const ALIVE: ReadonlySet<EngineStateName> = new Set(['starting', 'ready', 'draining', 'stopping']);
 
 /** The transition function. An event that does not concern the state leaves it as it is, without effects. */
 export function transition(state: EngineState, event: EngineEvent, policy: RestartPolicy): Transition {
-  if ('generation' in event && event.generation !== state.generation) return unchanged(state);
+  if ('generation' in event && event.generation !== state.generation) return ofSuccessor(state, event);
   switch (event.type) {
     case 'start':
       return start(state);
     case 'ready':
       return state.name === 'starting'
-        ? { state: { ...common(state), name: 'ready', since: event.at }, effects: [] }
+        ? { state: { ...common(state), name: 'ready', since: event.at, successor: null }, effects: [] }
         : unchanged(state);
+    case 'succeed':
+      return succeed(state, event.cause);
+    case 'verified':
+      return unchanged(state);
     case 'exited':
       return exited(state, event.at, event.cause, policy);
     case 'hung':
       return hung(state, event.at, event.cause, policy);
     case 'replace':
-      return state.name === 'ready'
-        ? { state: { ...state, name: 'draining', next: { type: 'replaced', cause: event.cause } }, effects: [] }
+      return state.name === 'ready' && state.successor === null
+        ? { state: draining(state, { type: 'replaced', cause: event.cause }), effects: [] }
         : unchanged(state);
     case 'drained':
       return state.name === 'draining' && state.next.type === 'replaced'
-        ? { state: { ...common(state), name: 'stopping', next: state.next }, effects: [{ type: 'terminate' }] }
+        ? { state: { ...common(state), name: 'stopping', next: state.next }, effects: [terminate(state, state.next)] }
         : unchanged(state);
     case 'cleared':
       return state.name === 'crashed' ? afterCrash(state, event.random, policy) : unchanged(state);
@@ -137,6 +167,39 @@ export function restartDelayMs(restarts: number, random: number, policy: Restart
   return Math.round(full / 2 + (full / 2) * random);
 }
 
+function succeed(state: EngineState, cause: PlannedCauseName): Transition {
+  if (state.name !== 'ready' || state.successor !== null) return unchanged(state);
+  const generation = state.latest + 1;
+  return {
+    state: { ...state, latest: generation, successor: { generation, verified: false, cause } },
+    effects: [{ type: 'spawn', generation }],
+  };
+}
+
+/** An event of another generation than that of the state concerns its successor, or nobody any more. */
+function ofSuccessor(state: EngineState, event: EngineEvent & { readonly generation: number }): Transition {
+  if (state.name !== 'ready' || state.successor?.generation !== event.generation) return unchanged(state);
+  const { generation, verified, cause } = state.successor;
+  switch (event.type) {
+    case 'verified':
+      return {
+        state: { ...state, successor: { ...state.successor, verified: true } },
+        effects: [{ type: 'hand-over', from: state.generation, to: generation }],
+      };
+    case 'ready':
+      if (!verified) return unchanged(state);
+      return {
+        state: { ...common(state), generation, name: 'ready', since: event.at, successor: null },
+        effects: [{ type: 'retire', generation: state.generation, cause }],
+      };
+    case 'exited':
+      // The old one goes on as if nothing had been tried.
+      return { state: { ...state, successor: null }, effects: [] };
+    default:
+      return unchanged(state);
+  }
+}
+
 function start(state: EngineState): Transition {
   if (state.name === 'stopped') return spawnNext({ ...state, crashes: [], slow: false }, []);
   // An explicit start is somebody's word that the cause is mended: the count begins anew.
@@ -146,7 +209,7 @@ function start(state: EngineState): Transition {
 
 function exited(state: EngineState, at: number, cause: ExitCause, policy: RestartPolicy): Transition {
   if (state.name === 'crashed' && !state.ended) {
-    return { state: { ...state, ended: true }, effects: [{ type: 'clear' }] };
+    return { state: { ...state, ended: true }, effects: [clear(state)] };
   }
   if (!ALIVE.has(state.name)) return unchanged(state);
   if (state.name === 'stopping') {
@@ -155,28 +218,42 @@ function exited(state: EngineState, at: number, cause: ExitCause, policy: Restar
   }
   if (state.name === 'draining' && state.next.type === 'stopped')
     return { state: { ...common(state), name: 'stopped' }, effects: [] };
-  return { state: crashed(state, at, cause, true, policy), effects: [{ type: 'clear' }] };
+  return { state: crashed(state, at, cause, true, policy), effects: [clear(state)] };
 }
 
 /** Only an engine that was ready can hang; a start that stands still has a limit of its own, and a stop ends in SIGKILL anyway. */
 function hung(state: EngineState, at: number, cause: ExitCause, policy: RestartPolicy): Transition {
   if (state.name === 'draining' && state.next.type === 'stopped')
-    return { state: { ...common(state), name: 'stopping', next: state.next }, effects: [{ type: 'kill' }] };
+    return { state: { ...common(state), name: 'stopping', next: state.next }, effects: [kill(state, cause)] };
   if (state.name !== 'ready' && state.name !== 'draining') return unchanged(state);
-  return { state: crashed(state, at, cause, false, policy), effects: [{ type: 'kill' }] };
+  return { state: crashed(state, at, cause, false, policy), effects: [kill(state, cause)] };
 }
 
+/** With a successor on its way there is nothing to wait for: that one takes over as soon as it can. */
 function crashed(state: EngineState, at: number, cause: ExitCause, ended: boolean, policy: RestartPolicy): EngineState {
   const livedThroughWindow = 'since' in state && at - state.since >= policy.window;
   const crashes = livedThroughWindow ? [at] : [...state.crashes.filter((time) => at - time < policy.window), at];
   const slow = state.slow && !livedThroughWindow;
-  return { generation: state.generation, crashes, slow, name: 'crashed', cause, ended };
+  const { generation, latest } = state;
+  if (state.name === 'ready' && state.successor !== null)
+    return { generation: state.successor.generation, latest, crashes, slow, name: 'starting' };
+  return { generation, latest, crashes, slow, name: 'crashed', cause, ended };
 }
 
 function drain(state: EngineState): Transition {
   // A replacement under way becomes an end.
   if (state.name !== 'ready' && state.name !== 'draining') return unchanged(state);
-  return { state: { ...state, name: 'draining', next: { type: 'stopped' } }, effects: [] };
+  return { state: draining(state, { type: 'stopped' }), effects: abandon(state) };
+}
+
+function draining(state: Extract<EngineState, { since: number }>, next: AfterDrain): EngineState {
+  return { ...common(state), name: 'draining', since: state.since, next };
+}
+
+/** Ends a successor that will not be needed. */
+function abandon(state: EngineState): EngineEffect[] {
+  if (state.name !== 'ready' || state.successor === null) return [];
+  return [{ type: 'terminate', generation: state.successor.generation, cause: null }];
 }
 
 function afterCrash(
@@ -202,7 +279,7 @@ function stop(state: EngineState): Transition {
     case 'starting':
     case 'ready':
     case 'draining':
-      return { state: stopping(state), effects: [{ type: 'terminate' }] };
+      return { state: stopping(state), effects: [...abandon(state), terminate(state, { type: 'stopped' })] };
     case 'stopping':
       return { state: stopping(state), effects: [] };
     case 'backing-off':
@@ -220,14 +297,27 @@ function stopping(state: EngineState): EngineState {
 }
 
 function spawnNext(state: EngineState, before: readonly EngineEffect[]): Transition {
+  const generation = state.latest + 1;
   return {
-    state: { ...common(state), generation: state.generation + 1, name: 'starting' },
-    effects: [...before, { type: 'spawn' }],
+    state: { ...common(state), generation, latest: generation, name: 'starting' },
+    effects: [...before, { type: 'spawn', generation }],
   };
 }
 
+function terminate({ generation }: EngineState, next: AfterDrain): EngineEffect {
+  return { type: 'terminate', generation, cause: next.type === 'replaced' ? next.cause : null };
+}
+
+function kill({ generation }: EngineState, cause: ExitCause): EngineEffect {
+  return { type: 'kill', generation, cause };
+}
+
+function clear({ generation }: EngineState): EngineEffect {
+  return { type: 'clear', generation };
+}
+
 function common(state: EngineState): Common {
-  return { generation: state.generation, crashes: state.crashes, slow: state.slow };
+  return { generation: state.generation, latest: state.latest, crashes: state.crashes, slow: state.slow };
 }
 
 function unchanged(state: EngineState): Transition {

@@ -18,7 +18,8 @@ trap '' INT TERM HUP
 read -r pid || exit 0
 read -r word && exit 0
 kill -KILL "-$pid" 2>/dev/null
-rm -f -- "$1/engine.sock" "$1/owner.json"
+rm -f -- "$1/engine.sock" "$1/owner.json" "$1"/slots/*.slot
+rmdir -- "$1/slots" 2>/dev/null
 rmdir -- "$1" 2>/dev/null
 `;
 

@@ -27,6 +27,8 @@ export interface RuntimeDirectory {
   readonly path: string;
   /** Where the engine listens when it uses a UNIX socket. */
   readonly socketPath: string;
+  /** Where the engine may save what its slots hold; as private as the rest. */
+  readonly slotsPath: string;
   /** Notes the process, so that a later llamero can find it should this one die. */
   record(enginePid: number): Promise<void>;
   /** Removes the directory and, when it was the last one, the root. Idempotent. */
@@ -40,9 +42,12 @@ export interface RuntimeDirectory {
 export async function createRuntimeDirectory(env: NodeJS.ProcessEnv): Promise<RuntimeDirectory> {
   const root = await usableRoot(env);
   const directory = await makeInside(root);
+  const slotsPath = path.join(directory, 'slots');
+  await mkdir(slotsPath, { mode: 0o700 });
   return {
     path: directory,
     socketPath: path.join(directory, 'engine.sock'),
+    slotsPath,
     record: async (enginePid) => {
       const [ownerStart, engineStart] = await Promise.all([processStartTime(process.pid), processStartTime(enginePid)]);
       const record: OwnerRecord = { ownerPid: process.pid, ownerStart, enginePid, engineStart };

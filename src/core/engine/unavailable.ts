@@ -1,6 +1,6 @@
 import { LlameroError } from '../errors.ts';
 import type { ExitCause } from './exit-cause.ts';
-import type { EngineState } from './lifecycle.ts';
+import type { EngineState, PlannedCauseName } from './lifecycle.ts';
 
 /** Why waiting for an engine in that state is pointless, or null while one may still come. */
 export function unavailable(state: EngineState): LlameroError | null {
@@ -41,12 +41,12 @@ export function hungCause(silentMs: number, done: 'replaced' | 'given up'): Exit
   return { name: 'hung', message, final: false };
 }
 
-/** The cause of a planned replacement. */
-export const REPLACED_FOR_MEMORY: ExitCause = {
-  name: 'memory_limit',
-  message: 'The engine reached its memory limit and was replaced.',
-  final: false,
-};
+/** The cause of an engine that was replaced on purpose. */
+export function plannedCause(name: PlannedCauseName): ExitCause {
+  return name === 'memory_limit'
+    ? { name, message: 'The engine reached its memory limit and was replaced.', final: false }
+    : { name: 'replaced', message: 'The engine was replaced by a fresh one.', final: false };
+}
 
 /** What requests are told whose engine ended for that cause. */
 export function lossBy(cause: ExitCause): LlameroError {

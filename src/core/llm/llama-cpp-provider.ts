@@ -2,7 +2,8 @@ import { z } from 'zod';
 import { clientOf } from '../admission/client-options.ts';
 import { type Config, type ConfigInput, isProduction, parseConfig } from '../config.ts';
 import { AttachedEngine } from '../engine/attached-engine.ts';
-import type { EngineEndpoint, EngineStatus } from '../engine/engine-endpoint.ts';
+import type { EngineEndpoint, EngineStatus, Replacement } from '../engine/engine-endpoint.ts';
+import type { EngineSettings } from '../engine/engine-settings.ts';
 import { SupervisedEngine } from '../engine/supervised-engine.ts';
 import { LlameroError } from '../errors.ts';
 import { type EngineMemoryReading, LlameroEmitter, type LlameroEvents, type TokenCounts } from '../events.ts';
@@ -73,6 +74,16 @@ export interface ProviderTracing extends RequestTracing {
   observe(events: LlameroEmitter): void;
 }
 
+/** What {@link LlamaCppProvider.restartEngine} may change; what is left out stays as it is. */
+export interface RestartOptions {
+  /** Another model: a path, an https address or `user/repo[:quant]`. */
+  readonly model?: string;
+  /** Other settings of the engine, over the present ones. */
+  readonly engine?: ConfigInput['engine'];
+  /** How long requests may go on at the old engine, in ms; default `engine.drainTimeout`. */
+  readonly drainMs?: number;
+}
+
 /** Beyond the configuration: what only a program can pass. */
 export interface ProviderHooks {
   /** Progress of installing llama-server and of downloading a model. */
@@ -100,7 +111,9 @@ const tokensSchema = z.array(z.number().int().min(0));
 export class LlamaCppProvider {
   /** Everything observable; see {@link LlameroEvents}. */
   readonly events = new LlameroEmitter();
-  readonly config: Config;
+  /** What it runs by; model and engine are those of the latest start that was asked for and succeeded. */
+  config: Config;
+  readonly #hooks: ProviderHooks;
   readonly #engine: EngineEndpoint;
   readonly #pipeline: Pipeline;
   readonly #counters = new RequestCounters();
@@ -114,12 +127,12 @@ export class LlamaCppProvider {
    */
   constructor(options: ConfigInput, hooks: ProviderHooks = {}) {
     this.config = parseConfig(options, 'options');
+    this.#hooks = hooks;
     const { model, engineUrl } = this.config;
-    const env = hooks.env ?? process.env;
     if (engineUrl !== null) {
       this.#engine = new AttachedEngine({
         url: engineUrl,
-        apiKey: env['LLAMERO_ENGINE_API_KEY'],
+        apiKey: this.#env['LLAMERO_ENGINE_API_KEY'],
         connectTimeoutMs: this.config.timeouts.connect,
         events: this.events,
       });
@@ -128,23 +141,8 @@ export class LlamaCppProvider {
         param: 'model',
       });
     } else {
-      this.#engine = new SupervisedEngine({
-        config: this.config.engine,
-        env,
-        events: this.events,
-        prepare: async (signal) => {
-          // Installing and downloading have large dependencies; loaded here, they do not delay whoever listens first.
-          const { prepareLaunch } = await import('./prepare-launch.ts');
-          this.#prepared = await prepareLaunch({
-            model,
-            command: this.config.engine.command,
-            env,
-            signal,
-            onProgress: hooks.onProgress,
-          });
-          return this.#prepared.launch;
-        },
-      });
+      const settings = this.#engineSettings(model, this.config.engine, (prepared) => (this.#prepared = prepared));
+      this.#engine = new SupervisedEngine({ ...settings, env: this.#env, events: this.events });
     }
     hooks.tracing?.observe(this.events);
     this.events.on('settled', (request) => this.#counters.settled(request));
@@ -165,6 +163,29 @@ export class LlamaCppProvider {
   async start(): Promise<void> {
     this.#assertUsable();
     await this.#engine.start();
+  }
+
+  /**
+   * Replaces the engine by a fresh one, of the same settings or of others, without losing a request. The new one is ready before
+   * the old one stops taking requests, where memory allows; else requests wait meanwhile. Conversations without a running request keep
+   * their prompt cache. If the new engine does not start, the old one, or one with the old settings, goes on.
+   * Resolves when the new one takes requests; the old one may be finishing some still.
+   * @throws LlameroError `invalid_options` that names the key; `engine_unavailable` with the cause: it did not start, or is being
+   * replaced already; `invalid_request` for an engine that somebody else runs.
+   */
+  async restartEngine(options: RestartOptions = {}): Promise<Replacement> {
+    this.#assertUsable();
+    const { model = this.config.model, engine = {}, drainMs } = options;
+    const next = parseConfig({ ...this.config, model, engine: mergedEngine(this.config.engine, engine) }, 'options');
+    const isChanged = options.model !== undefined || options.engine !== undefined;
+    let prepared = this.#prepared;
+    const settings =
+      isChanged && model !== null ? this.#engineSettings(model, next.engine, (found) => (prepared = found)) : null;
+    const replacement = await this.#pipeline.restartEngine({ cause: 'restart', generation: null, drainMs, settings });
+    // What did not work is never shown.
+    this.#prepared = prepared;
+    if (isChanged) this.config = { ...this.config, model, engine: next.engine };
+    return replacement;
   }
 
   /** Ends running requests and the engine. Resolves when nothing of it is left; idempotent. */
@@ -314,6 +335,26 @@ export class LlamaCppProvider {
     return { resume: () => undefined, cancel: () => undefined, queuePosition: () => null };
   }
 
+  get #env(): NodeJS.ProcessEnv {
+    return this.#hooks.env ?? process.env;
+  }
+
+  #engineSettings(
+    model: string,
+    config: Config['engine'],
+    onPrepared: (prepared: PreparedEngine) => void,
+  ): EngineSettings {
+    const prepare = async (signal: AbortSignal) => {
+      // Installing and downloading have large dependencies; loaded here, they do not delay whoever listens first.
+      const { prepareLaunch } = await import('./prepare-launch.ts');
+      const { onProgress } = this.#hooks;
+      const prepared = await prepareLaunch({ model, command: config.command, env: this.#env, signal, onProgress });
+      onPrepared(prepared);
+      return prepared.launch;
+    };
+    return { config, prepare };
+  }
+
   async #call(route: string, body: Record<string, unknown>, options: CallOptions): Promise<unknown> {
     const request = this.#request(route, body, false, options);
     return collectAnswer((sink) => this.exchange(request, sink), options.signal);
@@ -368,6 +409,11 @@ export class LlamaCppProvider {
   #assertUsable(): void {
     if (this.#stopped !== null) throw new LlameroError('engine_unavailable', 'The provider has been stopped.');
   }
+}
+
+/** Settings over others; those of `restart` one by one. */
+function mergedEngine(engine: Config['engine'], changes: NonNullable<ConfigInput['engine']>): ConfigInput['engine'] {
+  return { ...engine, ...changes, restart: { ...engine.restart, ...changes.restart } };
 }
 
 function shortest(a: number | null, b: number | null): number | null {

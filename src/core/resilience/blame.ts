@@ -23,6 +23,7 @@ const BLAMED: Readonly<Record<ExitCauseName, boolean>> = {
   // llamero's own doing.
   stopped: false,
   memory_limit: false,
+  replaced: false,
   // Of an engine that somebody else runs, it is not known whether it died, was restarted, or the network failed.
   unreachable: false,
   // Starts that failed: no request was there yet.

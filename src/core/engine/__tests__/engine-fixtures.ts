@@ -5,7 +5,8 @@ import type { Dispatcher } from 'undici';
 import { type ConfigInput, parseConfig } from '../../config.ts';
 import { LlameroEmitter, type LlameroEvents } from '../../events.ts';
 import type { WatchedExchange } from '../../resilience/hang-watch.ts';
-import type { ReadyEngine } from '../engine-endpoint.ts';
+import type { ReadyEngine, ReplacementPlan } from '../engine-endpoint.ts';
+import type { EngineSettings } from '../engine-settings.ts';
 import { SupervisedEngine } from '../supervised-engine.ts';
 
 /** A directory of one test file, removed at its end. */
@@ -14,16 +15,33 @@ export async function temporaryDirectory(): Promise<AsyncDisposable & { path: st
   return { path: directory, [Symbol.asyncDispose]: () => rm(directory, { recursive: true, force: true }) };
 }
 
-/** A supervised engine over that program and model, with its events at hand. Disposing of it ends it. */
-export function supervised(command: string, model: string, options: ConfigInput['engine'] = {}) {
+/** A planned restart of that generation, or of whichever there is, whose requests have ended when `drained` resolves. */
+export function restartOf(
+  generation: number | null,
+  drained: Promise<unknown>,
+  more: Partial<ReplacementPlan> = {},
+): ReplacementPlan {
+  return { cause: 'memory_limit', generation, drained: async () => void (await drained), settings: null, ...more };
+}
+
+/** Settings as {@link supervised} makes them. */
+export function settingsOf(command: string, model: string, options: ConfigInput['engine'] = {}): EngineSettings {
   const args = ['--threads', '1', ...(options.args ?? [])];
   const { engine: config } = parseConfig({ model, engine: { ctxSize: 4096, parallel: 2, ...options, args } });
+  return { config, prepare: async () => ({ command, model: { path: model, name: 'tiny', poolingType: null } }) };
+}
+
+/**
+ * A supervised engine over that program and model, with its events at hand. Disposing of it ends it.
+ * @param overlap whether a planned restart starts the new engine beside the old one.
+ */
+export function supervised(command: string, model: string, options: ConfigInput['engine'] = {}, overlap = true) {
   const events = new LlameroEmitter();
   const engine = new SupervisedEngine({
-    config,
+    ...settingsOf(command, model, options),
     env: process.env,
     events,
-    prepare: async () => ({ command, model: { path: model, name: 'tiny', poolingType: null } }),
+    mayOverlap: () => overlap,
   });
   const exits: LlameroEvents['engine-exit'][0][] = [];
   events.on('engine-exit', (exit) => exits.push(exit));

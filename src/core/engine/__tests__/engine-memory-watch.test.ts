@@ -21,12 +21,12 @@ function watched(megabytes: number) {
   const endpoint = {
     current: () => (engine.ready ? { generation: engine.generation } : null),
     status: () => ({ pid: 1 }),
+    memoryLimit: 100,
   } as unknown as EngineMemoryWatchOptions['engine'];
   const watch = new EngineMemoryWatch({
-    memoryLimit: 100,
     engine: endpoint,
     events,
-    onLimit: (generation) => limits.push(generation),
+    onLimit: async (generation) => limits.push(generation),
     intervalMs: 5,
     measure: async () => {
       measured.resolve();
@@ -83,13 +83,13 @@ describe('the watch over the memory of an engine', DEADLINE, () => {
     using fixture = watched(160);
     fixture.engine.ready = false;
     const slow = new EngineMemoryWatch({
-      memoryLimit: 100,
       engine: {
         current: () => (fixture.engine.ready ? { generation: 1 } : null),
         status: () => ({ pid: 1 }),
+        memoryLimit: 100,
       } as unknown as EngineMemoryWatchOptions['engine'],
       events: fixture.events,
-      onLimit: () => undefined,
+      onLimit: async () => undefined,
       intervalMs: 60_000,
       measure: async () => 160 * MEGABYTE,
     });

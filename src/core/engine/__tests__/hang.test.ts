@@ -5,7 +5,7 @@ import { HangWatch } from '../../resilience/hang-watch.ts';
 import { startFakeLlamaServer, writeFakeLlamaServerCommand, writeTinyModel } from '../../../testing/index.ts';
 import { AttachedEngine } from '../attached-engine.ts';
 import type { EngineEndpoint } from '../engine-endpoint.ts';
-import { EngineRequest, isAlive, nextEvent, supervised, temporaryDirectory } from './engine-fixtures.ts';
+import { EngineRequest, isAlive, nextEvent, restartOf, supervised, temporaryDirectory } from './engine-fixtures.ts';
 
 const command = process.env['LLAMA_SERVER_PATH'] ?? '';
 // Without this the tests would try to run the current directory.
@@ -88,7 +88,7 @@ describe('a frozen llama-server', () => {
       assert.equal(await isAlive(pid), false);
       // What comes late for the old one does nothing to the new one.
       engine.replaceHung(1, 1, 'late');
-      engine.replace(1, 'memory_limit', Promise.resolve());
+      await assert.rejects(engine.replace(restartOf(1, Promise.resolve())), { code: 'engine_unavailable' });
       assert.equal(engine.current(), next);
       assert.match((await engine.explainLoss(1)).message, /no sign of life/);
     });
@@ -210,7 +210,7 @@ describe('a llama-server of somebody else', () => {
       assert.equal(again.generation, 2);
       assert.notEqual(again.dispatcher, first.dispatcher);
       engine.replaceHung(1, 1, 'late');
-      engine.replace();
+      await assert.rejects(engine.replace(), { code: 'invalid_request' });
       assert.equal(engine.current(), again);
     } finally {
       await engine.stop();
