@@ -86,7 +86,8 @@ export class ExchangeReport {
     }
   }
 
-  #measures({ error, usage, headSent, ...counts }: Settlement, totalMs: number): SettledRequest {
+  #measures(settlement: Settlement, totalMs: number): SettledRequest {
+    const { error, usage, headSent, sends, continuations, generatedTokens, waitedMs } = settlement;
     const { id, route, stream } = this.#request;
     const wasSent = this.#firstSentAt !== 0;
     const hasToken = this.#firstTokenAt !== 0;
@@ -101,15 +102,15 @@ export class ExchangeReport {
       error,
       headSent,
       queueMs,
-      ownMs: queueMs - counts.waitedMs,
+      ownMs: queueMs - waitedMs,
       prefillMs: hasToken ? this.#firstTokenAt - this.#firstSentAt : null,
       firstTokenMs: hasToken ? this.#firstTokenAt - this.#startedAt : null,
       decodeMs: hasToken ? this.#startedAt + totalMs - this.#firstTokenAt : null,
       totalMs,
       usage,
-      generatedTokens: counts.generatedTokens,
-      retries: wasSent ? counts.sends - 1 - counts.continuations : 0,
-      continuations: counts.continuations,
+      generatedTokens,
+      retries: wasSent ? sends - 1 - continuations : 0,
+      continuations,
       trace: this.trace,
     };
   }

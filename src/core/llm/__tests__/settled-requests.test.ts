@@ -45,8 +45,10 @@ describe('a settled request', { timeout: 60_000 }, () => {
     provider.off('settled', listener);
     const [first, second] = both;
     assert.ok(first !== undefined && second !== undefined);
-    assert.ok(second.queueMs >= first.totalMs - first.queueMs - 1, `waited ${second.queueMs} ms for ${first.totalMs}`);
-    assert.ok(second.queueMs - second.ownMs > second.queueMs / 2);
+    const waitedMs = second.queueMs - second.ownMs;
+    // It entered a little later than the one that it waited for.
+    assert.ok(waitedMs > (first.totalMs - first.queueMs) / 2, `waited ${waitedMs} ms for ${first.totalMs}`);
+    assert.ok(second.ownMs < waitedMs);
   });
 
   it('tells a cancelled one from a failed one', async () => {
