@@ -193,22 +193,19 @@ describe(
       );
     });
 
-    it('goes on by replay with several answers in it, or says that it cannot', async () => {
-      const two = { n: 2 };
-      const expected = choicesOf(await ask(served, CHAT, 'off', two));
-      const stream = await ask(
-        served,
-        CHAT,
-        'fast',
-        two,
-        at([9], () => kill(served)),
-      );
-      // Two sequences decoded side by side may differ in the last bit from run to run; then it has to say so.
-      if (stream.errors.length > 0) {
-        assertFailed(stream, /^stream_interrupted$/);
-        for (const [index, text] of choicesOf(stream).entries()) assert.ok(expected[index]?.startsWith(text));
-      } else {
-        assert.deepEqual([stream.finishes, stream.dones], [2, 1], stream.raw.slice(-2000));
+    it('goes on by replay with several answers in it, whichever of them the next engine begins with', async () => {
+      // The order in which two answers come depends on the slots that they get, and so on what these did before.
+      for (const content of ['Hello', 'please are llamas tell me about', 'gamma delta beta']) {
+        const two = { n: 2, messages: [{ role: 'user', content }] };
+        const expected = choicesOf(await ask(served, CHAT, 'off', two));
+        const stream = await ask(
+          served,
+          CHAT,
+          'fast',
+          two,
+          at([9], () => kill(served)),
+        );
+        assert.deepEqual([stream.errors, stream.finishes, stream.dones], [[], 2, 1], stream.raw.slice(-2000));
         assert.deepEqual(choicesOf(stream), expected);
       }
     });

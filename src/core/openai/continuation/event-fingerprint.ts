@@ -75,6 +75,8 @@ export class EventFingerprint {
   isProgress = false;
   /** Up to here the event is in the sums. */
   #counted = 0;
+  /** Whether what comes still belongs to the sums. */
+  #isCounting = true;
   /** How deep in the JSON the index of a choice is; elsewhere `index` numbers other things. */
   readonly #choiceDepth: number;
   readonly #hasChoices: boolean;
@@ -87,7 +89,8 @@ export class EventFingerprint {
 
   /**
    * @param ids gets the ids of it; null: they are known.
-   * @param toTheEnd also reads what follows the choices, where there are any: the id, and whether it is progress.
+   * @param toTheEnd also reads what follows the choices, where there are any: the id, and whether it is progress. The sums
+   * are the same: which of several choices comes first, and so has its id read, differs between engines.
    */
   read(json: Buffer, start: number, end: number, ids: IdCollector | null, toTheEnd: boolean): void {
     this.choice = -1;
@@ -96,6 +99,7 @@ export class EventFingerprint {
     this.first = FNV_START;
     this.second = OTHER_START;
     this.#counted = start;
+    this.#isCounting = true;
     const stopsEarly = this.#hasChoices && !toTheEnd;
     let depth = 0;
     let at = start;
@@ -109,8 +113,12 @@ export class EventFingerprint {
       else if (byte === CLOSE_BRACE) depth -= 1;
       else if (byte === CLOSE_BRACKET) {
         depth -= 1;
-        // Behind the choices stand times, ids and constants.
-        if (depth === 1 && stopsEarly) break;
+        // Behind the choices stand times, ids and constants, which do not count, whether they are read or not.
+        if (depth === 1 && this.#hasChoices && this.#isCounting) {
+          this.#count(json, at);
+          this.#isCounting = false;
+          if (stopsEarly) break;
+        }
       }
     }
     this.#count(json, Math.min(at, end));
@@ -118,6 +126,7 @@ export class EventFingerprint {
 
   /** Adds all from what was added last up to `end` to the sums, four bytes at a time: multiplying is what takes the time. */
   #count(json: Buffer, end: number): void {
+    if (!this.#isCounting) return;
     let { first, second } = this;
     let at = this.#counted;
     for (const last = end - 3; at < last; at += 4) {

@@ -31,7 +31,9 @@ export async function startStreamingEngine(
   return {
     async stream(route, body) {
       const bytes = Buffer.isBuffer(body) ? body : Buffer.from(JSON.stringify(body));
-      const answer = await dispatcher.request({ path: route, method: 'POST', headers, body: bytes });
+      // llama-server closes the connection behind a stream although it announces to keep it.
+      const request = { path: route, method: 'POST', headers, body: bytes, reset: true } as const;
+      const answer = await dispatcher.request(request);
       const run = Buffer.from(await answer.body.arrayBuffer());
       assert.equal(answer.statusCode, 200, run.toString());
       return eventsOf(run);

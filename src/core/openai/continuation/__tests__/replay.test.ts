@@ -157,6 +157,18 @@ test('choices are compared each for itself, however they interleave', () => {
   assert.equal(journal.finished, true);
 });
 
+test('it does not matter which of several choices comes first', () => {
+  const chunk = (index: number, content: string, id: string) => {
+    const choices = [{ finish_reason: null, index, delta: { content } }];
+    return Buffer.from(`data: ${JSON.stringify({ choices, created: 7, id, object: 'chat.completion.chunk' })}\n\n`);
+  };
+  const journal = new ReplayJournal('chat', { sequences: 2 });
+  for (const event of [chunk(0, 'a', 'first'), chunk(1, 'x', 'first')]) journal.note(event);
+  const { splicer } = replayContinuation(journal, Buffer.from('{}'));
+  const again = [chunk(1, 'x', 'second'), chunk(0, 'a', 'second'), chunk(1, 'y', 'second')];
+  assert.equal(splicer.take(Buffer.concat(again))?.toString(), chunk(1, 'y', 'first').toString());
+});
+
 test('comments are let out once the stream has caught up', () => {
   const comment = Buffer.from(':\n\n');
   const [chat] = RECORDED_ANSWERS;
