@@ -39,6 +39,10 @@ const COMMANDS: Record<string, { summary: string; load: (engineArgs: readonly st
     summary: 'state of a running gateway',
     load: async () => (await import('./commands/status.ts')).statusCommand(),
   },
+  debug: {
+    summary: 'collect what is needed to find a fault',
+    load: async () => (await import('./commands/debug.ts')).debugCommand(),
+  },
 };
 
 /** Runs `llamero` with these arguments and sets the exit code. */

@@ -31,7 +31,7 @@ export async function createLog(options: LogOptions): Promise<Log> {
   const recentLines = () => recent.list();
   if (format === 'json') {
     const stream = writeTo((line) => {
-      recent.add(line);
+      if (isCoarse(line)) recent.add(line);
       destination.write(line);
     });
     const logger = pino({ level: options.level, base: null, formatters: { level: levelName } }, stream);
@@ -45,7 +45,7 @@ export async function createLog(options: LogOptions): Promise<Log> {
   });
   // The printer as a plain function: its stream would hold lines back that an ending process then loses.
   const stream = writeTo((line) => {
-    recent.add(line);
+    if (isCoarse(line)) recent.add(line);
     destination.write(pretty(line));
   });
   return { logger: pino({ level: options.level, base: null }, stream), format, recentLines };
@@ -97,13 +97,17 @@ export function logEvents(logger: Logger, events: LlameroEmitter, options: Event
     logger.info({ generation, command }, 'engine starting');
     if (logger.isLevelEnabled('debug')) logger.debug({ generation, args: hideSecrets(args) }, 'engine options');
   });
-  let readyGeneration = 0;
+  /** Engines that have taken requests, and have not ended: while one takes the place of another there are two. */
+  const ready = new Set<number>();
   listen('warn', 'engine-ready', ({ startMs, ...fields }) => {
-    readyGeneration = fields.generation;
+    ready.add(fields.generation);
     logger.info({ ...fields, startMs: Math.round(startMs) }, 'engine ready');
   });
+  listen('info', 'engine-replacement', ({ ok, message, durationMs, ...fields }) => {
+    logger[ok ? 'info' : 'warn']({ ...fields, durationMs: Math.round(durationMs) }, `planned restart: ${message}`);
+  });
   listen('warn', 'engine-exit', ({ expected, log, ...fields }) => {
-    const wasReady = readyGeneration === fields.generation;
+    const wasReady = ready.delete(fields.generation);
     if (expected) logger.info(fields, 'engine stopped');
     else logger.warn({ ...fields, log: harmlessEngineLog(log, wasReady) }, 'engine lost');
   });
@@ -131,6 +135,11 @@ function logSettled(logger: Logger, settled: SettledRequest): void {
     const end = level === 'debug' ? 'request cancelled' : 'request failed';
     logger[level]({ ...request, totalMs, ...describeError(error) }, end);
   }
+}
+
+/** Whether a record of pino is of level info or above; in its JSON the level comes first. */
+function isCoarse(line: string): boolean {
+  return /^\{"level":("(info|warn|error|fatal)"|[3-6]0)/.test(line);
 }
 
 /** A destination for pino that is a function. */

@@ -54,7 +54,7 @@ export function hideSecrets(args: readonly string[]): string[] {
 }
 
 /** The line after which llama-server takes requests. */
-const LISTENING = /: listening on /;
+const LISTENING = /^\S+ I srv +llama_server: listening on /;
 
 /**
  * Shapes of lines that quote no request, each cut where it might begin to: numbers of the slots, failed assertions,
@@ -75,7 +75,7 @@ const HARMLESS: readonly RegExp[] = [
  */
 export function harmlessEngineLog(lines: readonly string[], wasReady: boolean): string[] {
   if (!wasReady) return [...lines];
-  const listening = lines.findLastIndex((line) => LISTENING.test(line));
+  const listening = lines.findIndex((line) => LISTENING.test(line));
   const said = lines.slice(listening + 1);
   const harmless = said.flatMap((line) => {
     // The shortest of what the shapes leave of it.

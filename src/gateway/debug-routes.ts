@@ -29,7 +29,10 @@ export function addDebugRoutes(app: FastifyInstance, diagnostics: Diagnostics | 
         reply.raw.off('close', onClose);
       }
     });
-    routes.get('/admin/debug/log', () => ({ lines: diagnostics.recentLog() }));
+    routes.get('/admin/debug/log', () => ({
+      lines: diagnostics.recentLog(),
+      engine: diagnostics.recentEngineLog(),
+    }));
     done();
   });
 }

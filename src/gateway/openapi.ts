@@ -1,6 +1,7 @@
 import { PRIORITY_CLASSES } from '../core/admission/client.ts';
 import { ERROR_CODES, type ErrorCode } from '../core/errors.ts';
 import { ENGINE_ROUTES, type EngineRoute } from '../core/openai/routes.ts';
+import { ENGINE_ID } from './engine-routes.ts';
 import { packageVersion } from './package-version.ts';
 
 /** The OpenAPI 3.1 description of the gateway, made from the route table and the table of error codes. */
@@ -61,6 +62,21 @@ function paths(): Json {
     }),
   };
   addDebugPaths(all);
+  all['/admin/engines/{id}/restart'] = {
+    post: operation('engine.restart', 'Replace the engine by a fresh one without losing a request', {
+      parameters: [
+        { name: 'id', in: 'path', required: true, schema: { enum: [ENGINE_ID] } },
+        { name: 'wait', in: 'query', required: false, schema: { type: 'boolean', default: true } },
+      ],
+      responses: {
+        '200': json(
+          'The new engine takes requests: `generation.from`, `generation.to`, `overlap`, `slotsRestored`, `durationMs`',
+        ),
+        '202': json('It is under way; only with `wait=false`'),
+        ...failures(),
+      },
+    }),
+  };
   all['/metrics'] = {
     get: operation('metrics', "Metrics in Prometheus' text format", {
       responses: {
@@ -92,7 +108,7 @@ function addDebugPaths(all: Record<string, Json>): void {
   };
   all['/admin/debug/log'] = {
     get: operation('debug.log', 'The last lines of the log', {
-      responses: { '200': json('`lines`, oldest first'), ...failures() },
+      responses: { '200': json('`lines` of llamero and of its `engine`, oldest first'), ...failures() },
     }),
   };
 }

@@ -9,6 +9,8 @@ export interface DiagnosticsOptions {
   readonly folder: string;
   /** The last lines of the log, oldest first. Default: none are known. */
   readonly recentLog?: () => readonly string[];
+  /** The last lines of the engine's log that quote no request, oldest first. Default: none are known. */
+  readonly recentEngineLog?: () => readonly string[];
   /** Told of every file that was written. */
   readonly onFile?: (file: DebugFile) => void;
   /** What this process may still take of memory, in bytes. Default: what the system says. */
@@ -27,6 +29,11 @@ export class Diagnostics {
   /** The last lines of the log, oldest first. */
   recentLog(): readonly string[] {
     return this.#options.recentLog?.() ?? [];
+  }
+
+  /** The last lines of the engine's log that quote no request, oldest first. */
+  recentEngineLog(): readonly string[] {
+    return this.#options.recentEngineLog?.() ?? [];
   }
 
   /** See {@link writeHeapSnapshotFile}. @throws LlameroError `already_running` too. */

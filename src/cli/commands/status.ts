@@ -88,7 +88,8 @@ function unreachable(base: string, cause: unknown): LlameroError {
   );
 }
 
-function readKey(file: string | undefined, env: NodeJS.ProcessEnv): string | null {
+/** The API key in a file, else the one of `LLAMERO_API_KEY`; null: none. */
+export function readKey(file: string | undefined, env: NodeJS.ProcessEnv): string | null {
   if (file === undefined) return env['LLAMERO_API_KEY'] || null;
   try {
     return readFileSync(file, 'utf8').trim();

@@ -6,6 +6,8 @@ import type { LlameroEmitter } from '../../core/events.ts';
 import { Diagnostics } from '../../telemetry/diagnostics.ts';
 import { watchEventLoop } from '../../telemetry/event-loop-stalls.ts';
 import type { Log } from '../logging.ts';
+import { RecentLines } from '../recent-lines.ts';
+import { harmlessEngineLog } from '../safe-log-fields.ts';
 
 /** What `llamero serve` has for whoever debugs it. */
 export interface ServeDiagnostics extends Disposable {
@@ -26,9 +28,12 @@ export function debugFolder(env: NodeJS.ProcessEnv): string {
 export function serveDiagnostics(env: NodeJS.ProcessEnv): ServeDiagnostics {
   let log: Log | undefined;
   let stopWatching: (() => void) | undefined;
+  const engineLines = new RecentLines();
+  let engineWasReady = false;
   const diagnostics = new Diagnostics({
     folder: debugFolder(env),
     recentLog: () => log?.recentLines() ?? [],
+    recentEngineLog: () => harmlessEngineLog(engineLines.list(), engineWasReady),
     onFile: (file) => log?.logger.info({ ...file }, 'debug file written'),
   });
   const onSignal = () => {
@@ -40,6 +45,17 @@ export function serveDiagnostics(env: NodeJS.ProcessEnv): ServeDiagnostics {
     diagnostics,
     logTo(opened, events) {
       log = opened;
+      let newest = 0;
+      events.on('engine-start', ({ generation }) => {
+        engineLines.clear();
+        engineWasReady = false;
+        newest = generation;
+      });
+      events.on('engine-ready', ({ generation }) => (engineWasReady ||= generation === newest));
+      // One that ends while another takes its place has taken requests, which this one has not.
+      events.on('engine-log', ({ generation, line }) => {
+        if (generation === newest) engineLines.add(line);
+      });
       // Not earlier: until then modules are loaded, which takes its time.
       events.once('engine-ready', () => {
         stopWatching ??= watchEventLoop({ events, stacks: env['LLAMA_DEBUG'] === 'true' });
