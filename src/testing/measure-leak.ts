@@ -20,7 +20,7 @@ import { runUnits } from './leak/run-units.ts';
 export interface MeasureLeakOptions<Subject> {
   /** Title of the report. Default `measureLeak`. */
   readonly name?: string;
-  /** Makes what is measured, such as a provider. Called twice: once for practice, so that what is loaded once is there, and once in earnest. */
+  /** Makes what is measured, such as a provider. Called twice: for the slope of memory, and again for the counts. */
   readonly open: () => Subject | Promise<Subject>;
   /** One unit of work, for example one request with its whole answer. What it throws ends the measurement. */
   readonly run: (subject: Subject, unit: number) => Promise<unknown>;
@@ -41,6 +41,8 @@ export interface MeasureLeakOptions<Subject> {
   readonly warmupBatches?: number;
   /** Samples of memory at least; fewer than 8 tell nothing. Default 8. */
   readonly batches?: number;
+  /** Batches between the two counts of an open subject. Default 3. */
+  readonly countedBatches?: number;
   /** Samples at most, where the first ones leave it open whether memory grows. Default 24. */
   readonly mostBatches?: number;
   /** Growth per unit that counts as a leak, in bytes. Default: heap 1024, external 1024, anonymous 5120. */
@@ -56,14 +58,14 @@ export interface LeakReport {
   readonly name: string;
   /** `clean` only if nothing lives longer than it should and the growth of each kind of memory is surely below its limit. */
   readonly verdict: LeakVerdict;
-  /** Units of work that were measured, warming up excluded. */
+  /** Units of work between the first and the last sample of memory. */
   readonly units: number;
   readonly counts: {
     /** Before the subject was opened. */
     readonly before: Counts;
     /** With the subject open and warm. */
     readonly warm: Counts;
-    /** After all units, the subject still open. */
+    /** After further units, the subject still open. */
     readonly worked: Counts;
     /** After it was closed. */
     readonly after: Counts;
@@ -103,41 +105,40 @@ const POLL_MS = 50;
  * @throws whatever `open`, `run` or `close` throws, and the reason of `signal`; the subject is closed before.
  */
 export async function measureLeak<Subject>(options: MeasureLeakOptions<Subject>): Promise<LeakReport> {
-  const { name = 'measureLeak', settleMs = 10_000 } = options;
-  const classes = (options.classes ?? []).map((counted) => counted.name);
+  const { name = 'measureLeak', batches = 8 } = options;
   const limits = { ...DEFAULT_LIMITS, ...options.limits };
-  await withSubject(options, (work) => work.batch());
-  const before = await countLive(classes, {});
-  const opened = await withSubject(options, (work) => measureWork(options, work, { classes, limits, settleMs }));
-  const { warm, worked, samples, whileOpen } = opened;
-  const isLikeBefore = ({ exact }: LiveCounts): boolean => grownCounts(before.exact, exact).length === 0;
-  const after = await settled(() => countLive(classes, {}), isLikeBefore, settleMs);
-  const afterClose = grownCounts(before.exact, after.exact);
-  const memory = judgeMemory(newestHalf(samples, leastBatches(options)), limits);
+  // First, because a heap snapshot leaves the process with free memory in which growth would not show.
+  const samples = await withSubject(options, async (work) => {
+    for (let batch = 0; batch < (options.warmupBatches ?? 3); batch += 1) await work.batch();
+    return takeSamples(work, limits, batches, options.mostBatches ?? 24);
+  });
+  const memory = judgeMemory(newestHalf(samples, batches), limits);
+  const { counts, whileOpen, afterClose } = await compareCounts(options);
   const lives = whileOpen.length + afterClose.length > 0;
   const verdict = lives ? 'leak' : worstVerdict(memory.map((growth) => growth.verdict));
   const findings = { name, verdict, units: samples.at(-1)?.units ?? 0, whileOpen, afterClose, memory };
-  const counts = { before: before.exact, warm: warm.exact, worked: worked.exact, after: after.exact };
   return { ...findings, counts, samples, summary: describeLeak(findings) };
 }
 
-/** What an open subject leaves behind with its work. */
-async function measureWork<Subject>(
+/** What lives before and after a subject, and before and after units of its work. */
+async function compareCounts<Subject>(
   options: MeasureLeakOptions<Subject>,
-  work: Work,
-  { classes, limits, settleMs }: { classes: readonly string[]; limits: GrowthLimits; settleMs: number },
-): Promise<{ warm: LiveCounts; worked: LiveCounts; samples: MemorySample[]; whileOpen: CountGrowth[] }> {
-  for (let batch = 0; batch < (options.warmupBatches ?? 3); batch += 1) await work.batch();
-  const count = () => countLive(classes, work.counts());
-  const warm = await count();
-  const samples = await takeSamples(work, limits, leastBatches(options), options.mostBatches ?? 24);
-  const growth = (counts: LiveCounts) => grownWithUnits(warm, counts, samples.at(-1)?.units ?? 0);
-  const worked = await settled(count, (counts) => growth(counts).length === 0, settleMs);
-  return { warm, worked, samples, whileOpen: growth(worked) };
-}
-
-function leastBatches({ batches = 8 }: Pick<MeasureLeakOptions<never>, 'batches'>): number {
-  return batches;
+): Promise<Pick<LeakReport, 'counts' | 'whileOpen' | 'afterClose'>> {
+  const { settleMs = 10_000, countedBatches = 3 } = options;
+  const classes = (options.classes ?? []).map((counted) => counted.name);
+  const before = await countLive(classes, {});
+  const { warm, worked, whileOpen } = await withSubject(options, async (work) => {
+    await work.batch();
+    const atFirst = await countLive(classes, work.counts());
+    let units = 0;
+    for (let batch = 0; batch < countedBatches; batch += 1) units += await work.batch();
+    const growth = (counts: LiveCounts) => grownWithUnits(atFirst, counts, units);
+    const atLast = await settled(() => countLive(classes, work.counts()), growth, settleMs);
+    return { warm: atFirst.exact, worked: atLast.exact, whileOpen: growth(atLast) };
+  });
+  const left = ({ exact }: LiveCounts) => grownCounts(before.exact, exact);
+  const after = await settled(() => countLive(classes, {}), left, settleMs);
+  return { counts: { before: before.exact, warm, worked, after: after.exact }, whileOpen, afterClose: left(after) };
 }
 
 /** An open subject at work. */
@@ -190,16 +191,16 @@ function newestHalf(samples: readonly MemorySample[], least: number): readonly M
   return samples.slice(-Math.max(least, Math.ceil(samples.length / 2)));
 }
 
-/** Counts again until all is as it should be, for so long at most: sockets take a moment to close. */
+/** Counts again until nothing has grown, for so long at most: sockets take a moment to close. */
 async function settled(
   count: () => Promise<LiveCounts>,
-  isAsBefore: (counts: LiveCounts) => boolean,
+  growth: (counts: LiveCounts) => readonly CountGrowth[],
   settleMs: number,
 ): Promise<LiveCounts> {
   const deadline = performance.now() + settleMs;
   for (;;) {
     const counts = await count();
-    if (isAsBefore(counts) || performance.now() > deadline) return counts;
+    if (growth(counts).length === 0 || performance.now() > deadline) return counts;
     await sleep(POLL_MS);
   }
 }

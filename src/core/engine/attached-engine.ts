@@ -6,6 +6,7 @@ import { openConnections } from './connections.ts';
 import type { EngineEndpoint, EngineStatus, ReadyEngine } from './engine-endpoint.ts';
 import type { ExitCause } from './exit-cause.ts';
 import { probeFacts, probeHealth, probeSlots, type ProbeTarget } from './probe.ts';
+import { ReadinessWaiters } from './readiness-waiters.ts';
 import { hungCause, lossBy } from './unavailable.ts';
 import { takeVitalSigns, type VitalSigns } from './vital-signs.ts';
 
@@ -40,8 +41,7 @@ export class AttachedEngine implements EngineEndpoint {
   #hung: { readonly generation: number; readonly cause: ExitCause } | null = null;
   #problem = 'it has not been asked yet';
   #probing: { readonly abort: AbortController; readonly done: Promise<void> } | null = null;
-  /** Resolves at the next readiness; replaced after each loss. */
-  #arrival = Promise.withResolvers<ReadyEngine>();
+  readonly #waiters = new ReadinessWaiters();
 
   readonly memoryLimit = 'auto';
 
@@ -60,14 +60,7 @@ export class AttachedEngine implements EngineEndpoint {
       throw new LlameroError('engine_unavailable', 'The engine is being stopped.');
     if (this.#ready !== null) return this.#ready;
     this.#probe();
-    const aborted = Promise.withResolvers<never>();
-    const onAbort = (): void => aborted.reject(signal.reason);
-    signal.addEventListener('abort', onAbort, { once: true });
-    try {
-      return await Promise.race([this.#arrival.promise, aborted.promise]);
-    } finally {
-      signal.removeEventListener('abort', onAbort);
-    }
+    return this.#waiters.wait(signal);
   }
 
   async start(): Promise<void> {
@@ -107,7 +100,6 @@ export class AttachedEngine implements EngineEndpoint {
     this.#losses += 1;
     this.#ready = null;
     this.#readySince = null;
-    this.#arrival = Promise.withResolvers();
     this.#options.events.publish('engine-exit', {
       generation,
       cause,
@@ -154,6 +146,7 @@ export class AttachedEngine implements EngineEndpoint {
 
   async stop(): Promise<void> {
     this.#become('stopping');
+    this.#waiters.settle(null, () => new LlameroError('engine_unavailable', 'The engine is being stopped.'));
     this.#probing?.abort.abort(new LlameroError('engine_unavailable', 'The engine is being stopped.'));
     this.#ready = null;
     await this.#probing?.done;
@@ -236,7 +229,7 @@ export class AttachedEngine implements EngineEndpoint {
       contextLength,
       model,
     });
-    this.#arrival.resolve(ready);
+    this.#waiters.settle(ready, () => null);
   }
 
   #become(state: EngineStateName): void {

@@ -1,0 +1,53 @@
+import { type FakeLlamaServer, type FakeLlamaServerOptions, startFakeLlamaServer } from '../../../../testing/index.ts';
+
+/** Slots of each double: more than any workload has requests at once, those included that it just left. */
+export const SLOTS = 256;
+/** 16 MB of JSON text, as one token. */
+export const LARGE_ANSWER_BYTES = 16 * 1024 * 1024;
+
+/** What the doubles do, by name. What goes wrong goes wrong with every request that generates. */
+const BEHAVIOURS = {
+  /** Answers, and embeds. */
+  plain: { args: ['--embeddings'] },
+  /** Has no time: 503. */
+  busy: { faults: { refuse: { status: 503 } } },
+  /** Refuses: 400. */
+  unwilling: { faults: { refuse: { status: 400 } } },
+  /** Breaks the connection after three tokens; a stream that goes on gets another three. */
+  breaking: { faults: { after: { tokens: 3, fault: 'destroy' } } },
+  /** Not one token comes. */
+  silent: { faults: { after: { tokens: 0, fault: 'hang' } } },
+  /** Two tokens come, and no more. */
+  hanging: { faults: { after: { tokens: 2, fault: 'hang' } } },
+  /** Cuts its JSON short, and breaks off its streams with garbage. */
+  garbling: { faults: { malformedJson: true, after: { tokens: 1, fault: 'garbage' } } },
+  /** Each token is 16 MB. */
+  large: { tokens: ['x'.repeat(LARGE_ANSWER_BYTES)], replyTokens: 1 },
+} as const satisfies Record<string, FakeLlamaServerOptions>;
+
+/** Name of a double. */
+export type EngineName = keyof typeof BEHAVIOURS;
+/** Where the doubles are. */
+export type EngineUrls = Readonly<Record<EngineName, string>>;
+
+/** All doubles, running. */
+export interface Engines extends AsyncDisposable {
+  readonly urls: EngineUrls;
+}
+
+/** Starts every double once for all measurements. Their logs are kept in this process, which is why none is made in it. */
+export async function startEngines(): Promise<Engines> {
+  const names = Object.keys(BEHAVIOURS) as EngineName[];
+  const started = await Promise.allSettled(
+    names.map((name) => startFakeLlamaServer({ slots: SLOTS, ...(BEHAVIOURS[name] as FakeLlamaServerOptions) })),
+  );
+  const doubles = started.flatMap((result) => (result.status === 'fulfilled' ? [result.value] : []));
+  const stop = async (): Promise<void> => void (await Promise.all(doubles.map((double) => double.stop())));
+  const failed = started.find((result) => result.status === 'rejected');
+  if (failed !== undefined) {
+    await stop();
+    throw failed.reason;
+  }
+  const urls = Object.fromEntries(names.map((name, index) => [name, (doubles[index] as FakeLlamaServer).url]));
+  return { urls: urls as EngineUrls, [Symbol.asyncDispose]: stop };
+}
