@@ -16,6 +16,8 @@ export interface GatewayBackend {
   readonly config?: Config;
   /** Runs one request; the answer arrives in `sink`, possibly before this returns. */
   exchange(request: PipelineRequest, sink: ResponseSink): Exchange;
+  /** A planned restart that loses no request; without it there is no route for one. @throws LlameroError */
+  restartEngine?(): Promise<EngineRestart>;
   /** What is known of the engine now; shown whole at `/admin/status`, only `state` at `/health`. */
   status(): BackendStatus;
 }
@@ -23,4 +25,15 @@ export interface GatewayBackend {
 /** The part of the status that the gateway understands. `state` is `ready` when requests may flow. */
 export interface BackendStatus {
   readonly state: string;
+}
+
+/** How a planned restart went. */
+export interface EngineRestart {
+  /** Generation before, and after. */
+  readonly from: number;
+  readonly to: number;
+  /** Whether the old engine served until the new one was ready. */
+  readonly overlap: boolean;
+  readonly slotsRestored: number;
+  readonly durationMs: number;
 }

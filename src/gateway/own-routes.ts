@@ -6,6 +6,7 @@ import type { Diagnostics } from '../telemetry/diagnostics.ts';
 import { retryAfterOf } from './answer.ts';
 import type { GatewayBackend, GatewayMetrics } from './backend.ts';
 import { addDebugRoutes } from './debug-routes.ts';
+import { addEngineRoutes } from './engine-routes.ts';
 import type { OwnHandler } from './front-door.ts';
 import type { GatewayServer } from './http-server.ts';
 import { fetchModel } from './model-lookup.ts';
@@ -54,6 +55,7 @@ export async function loadOwnRoutes(context: OwnRoutesContext, server: GatewaySe
   });
   addHealth(app, context);
   addDebugRoutes(app, context.diagnostics);
+  addEngineRoutes(app, context);
   app.get('/admin/status', () => ({ gateway: context.gatewayStatus(), ...context.backend.status() }));
   app.get('/openapi.json', () => openApiDocument());
   const { metrics } = context;

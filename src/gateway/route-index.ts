@@ -26,6 +26,8 @@ export const ADMIN_PATHS = {
 } as const satisfies Record<string, 'GET' | 'POST'>;
 const OPEN_PATHS: ReadonlySet<string> = new Set(['/health', '/livez', '/readyz']);
 const MODEL_PREFIX = '/v1/models/';
+/** A planned restart of one engine. */
+const ENGINE_RESTART = /^\/admin\/engines\/[^/]+\/restart$/;
 /** What comes before the id in the path of a stream that its client comes back to. */
 export const STREAM_PREFIX = '/v1/streams/';
 
@@ -40,6 +42,7 @@ const NOTHING: KnownPath = {
 };
 const INDEX: ReadonlyMap<string, KnownPath> = buildIndex();
 const ONE_MODEL: KnownPath = ownPath(false);
+const ONE_RESTART: KnownPath = adminPath('POST');
 /** The path of one stream, which the front door answers. */
 export const ONE_STREAM: KnownPath = { ...NOTHING, methods: 'GET, DELETE, OPTIONS' };
 
@@ -48,6 +51,7 @@ export function findPath(path: string): KnownPath | undefined {
   const known = INDEX.get(path);
   if (known !== undefined) return known;
   if (path.startsWith(MODEL_PREFIX) && path.length > MODEL_PREFIX.length) return ONE_MODEL;
+  if (path.startsWith('/admin/') && ENGINE_RESTART.test(path)) return ONE_RESTART;
   return path.startsWith(STREAM_PREFIX) && path.length > STREAM_PREFIX.length ? ONE_STREAM : undefined;
 }
 

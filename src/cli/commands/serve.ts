@@ -17,13 +17,18 @@ export function serveCommand(engineArgs: readonly string[]): Command {
     .action(async (model: string | undefined, options: Record<string, string>) => {
       const flags = { ...flagsByName(options), model };
       const { env } = process;
-      await runServer(loadConfiguration({ flags, env, cwd: process.cwd(), engineArgs }), env);
+      const cwd = process.cwd();
+      const read = () => loadConfiguration({ flags, env, cwd, engineArgs });
+      await runServer(read(), env, read);
     })
     .addHelpText(
       'after',
       `
 Each option may also stand in the environment, under the name in brackets, or in the configuration file:
 \`llamero config print --defaults\` shows its keys. A flag wins over the environment, that over the file.
+
+SIGHUP reads the configuration file again and replaces the engine, without losing a request, where its settings or the
+model have changed. SIGINT and SIGTERM end the server in order; a second one ends it at once.
 
 Examples:
   llamero serve

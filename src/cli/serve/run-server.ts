@@ -15,6 +15,7 @@ import { builtInModel } from './built-in-model.ts';
 import { exportTraces } from './export-traces.ts';
 import { listen } from './listen.ts';
 import { traceRequests } from './request-tracer.ts';
+import { listenForReload } from './reload-signal.ts';
 import { serveDiagnostics } from './serve-diagnostics.ts';
 import { serveMetrics } from './serve-metrics.ts';
 import { listenForShutdown } from './shutdown-signals.ts';
@@ -25,9 +26,14 @@ const EXIT_GRACE_MS = 2000;
 /**
  * Runs engine and gateway until a signal comes. The gateway listens at once; requests that come before the engine is
  * ready wait for it within their own limits.
+ * @param read reads the configuration again, for SIGHUP.
  * @throws LlameroError when the address cannot be bound, or when the engine cannot start and trying again is pointless.
  */
-export async function runServer(configuration: Configuration, env: NodeJS.ProcessEnv): Promise<void> {
+export async function runServer(
+  configuration: Configuration,
+  env: NodeJS.ProcessEnv,
+  read: () => Configuration,
+): Promise<void> {
   using signals = listenForShutdown();
   using debugging = serveDiagnostics(env);
   const debug = env['LLAMA_DEBUG'] === 'true';
@@ -61,6 +67,8 @@ export async function runServer(configuration: Configuration, env: NodeJS.Proces
       logger.warn(`Port ${port} is taken; listening on ${address.port} instead.`);
     }
     logger.info({ url: address.url }, 'listening');
+    const onHangup = () => signals.end('SIGHUP');
+    using _reload = listenForReload({ configuration, read, provider, logger, env, onHangup });
 
     progress = await preparationDisplay(opened);
     const failed = Promise.withResolvers<never>();

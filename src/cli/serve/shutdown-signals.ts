@@ -4,6 +4,8 @@ export interface ShutdownSignals extends Disposable {
   readonly first: Promise<NodeJS.Signals>;
   /** Whether one has come. */
   readonly received: boolean;
+  /** Does what that signal would do. */
+  end(name: NodeJS.Signals): void;
 }
 
 /**
@@ -24,6 +26,7 @@ export function listenForShutdown(): ShutdownSignals {
     get received() {
       return received;
     },
+    end: onSignal,
     [Symbol.dispose]() {
       process.off('SIGINT', onSignal).off('SIGTERM', onSignal);
     },
