@@ -106,9 +106,6 @@ export function logEvents(logger: Logger, events: LlameroEmitter, options: Event
   listen('info', 'engine-replacement', ({ ok, message, durationMs, ...fields }) => {
     logger[ok ? 'info' : 'warn']({ ...fields, durationMs: Math.round(durationMs) }, `planned restart: ${message}`);
   });
-  listen('info', 'engine-replacement', ({ ok, message, durationMs, ...fields }) => {
-    logger[ok ? 'info' : 'warn']({ ...fields, durationMs: Math.round(durationMs) }, `planned restart: ${message}`);
-  });
   listen('warn', 'engine-exit', ({ expected, log, ...fields }) => {
     const wasReady = ready.delete(fields.generation);
     if (expected) logger.info(fields, 'engine stopped');

@@ -108,7 +108,7 @@ function addDebugPaths(all: Record<string, Json>): void {
   };
   all['/admin/debug/log'] = {
     get: operation('debug.log', 'The last lines of the log', {
-      responses: { '200': json('`lines`, oldest first'), ...failures() },
+      responses: { '200': json('`lines` of llamero and of its `engine`, oldest first'), ...failures() },
     }),
   };
 }
