@@ -5,7 +5,13 @@ export type { ErrorCode } from './core/errors.ts';
 export type { EngineStateName, ExitCauseName, LlameroEvents, TokenCounts } from './core/events.ts';
 export { LlamaCppProvider } from './core/llm/llama-cpp-provider.ts';
 export type { ProviderMetrics } from './core/llm/request-counters.ts';
-export type { ModelInfo, ProviderHooks, ProviderStatus, RestartOptions } from './core/llm/llama-cpp-provider.ts';
+export type {
+  ModelInfo,
+  ProviderHooks,
+  ProviderStatus,
+  ProviderTracing,
+  RestartOptions,
+} from './core/llm/llama-cpp-provider.ts';
 export type { Replacement } from './core/engine/engine-endpoint.ts';
 export type { ChatAnswer, Generation, StreamPart, Timings } from './core/llm/answers.ts';
 export type {

@@ -31,7 +31,9 @@ describe('llamero serve and OpenTelemetry', { timeout: 60_000 }, () => {
 
   test('sends the last spans before it ends, with what the environment says of it', async () => {
     await using collector = await OtlpCollector.start();
+    const loaded = join(cwd, 'loaded-with.txt');
     await using server = start({
+      LOADED_MODULES: loaded,
       OTEL_EXPORTER_OTLP_ENDPOINT: collector.url,
       OTEL_EXPORTER_OTLP_HEADERS: 'x-tenant=me',
       OTEL_SERVICE_NAME: 'chat',
@@ -44,6 +46,7 @@ describe('llamero serve and OpenTelemetry', { timeout: 60_000 }, () => {
     assert.equal(span.resource['service.name'], 'chat');
     assert.equal(span.resource['deployment.environment.name'], 'test');
     assert.match(String(span.resource['service.version']), /^\d+\.\d+\.\d+/);
+    assert.match(await readFile(loaded, 'utf8'), /^@opentelemetry\/sdk-trace$/m);
     assert.equal(collector.posts[0]?.headers['x-tenant'], 'me');
     assert.equal(collector.posts[0]?.contentType, 'application/x-protobuf');
   });

@@ -203,7 +203,7 @@ describe('a collector that is away', { timeout: 60_000 }, () => {
     await collector[Symbol.asyncDispose]();
     await using served = await traceGateway({ engineUrl: engine.url }, { endpoint });
     for (let count = 0; count < 5; count++) assert.equal((await served.post(CHAT, BODY)).status, 200);
-    assert.ok((await stopMs(served.traceExport)) < 2000);
+    assert.ok((await stopMs(served.traceExport)) < 3000, 'far less than the 10 s of a batch');
   });
 
   it('that takes connections and never answers is the same', async () => {
@@ -212,7 +212,7 @@ describe('a collector that is away', { timeout: 60_000 }, () => {
     await using served = await traceGateway({ engineUrl: engine.url }, { endpoint: collector.endpoint });
     for (let count = 0; count < 5; count++) assert.equal((await served.post(CHAT, BODY)).status, 200);
     await collector.until(() => collector.posts.length > 0);
-    assert.ok((await stopMs(served.traceExport)) < 2000);
+    assert.ok((await stopMs(served.traceExport)) < 3000);
   });
 
   it('is reported at each change, without what the address may hold', async () => {
