@@ -75,6 +75,11 @@ export class ClientTable {
     }
   }
 
+  /** Forgets everybody, whatever they hold. */
+  clear(): void {
+    for (const client of this.#clients.values()) this.#remove(client);
+  }
+
   /** When nobody can go, the table grows by one: it is bounded by the requests in flight then. */
   #evictOne(): void {
     if (this.#evictFrom(this.#fullestPool())) return;

@@ -113,9 +113,10 @@ export class RateLimits {
     return this.#grantOrRefuse(attempt, this.#memory, Date.now(), await addOneByOne(this.#memory, attempt), null);
   }
 
-  /** Lets go of the timer and of the store. Grants may still be settled; what they hold in a store ends by itself. */
+  /** Lets go of the timers, of which every window in memory has one, and of the store. Grants may still be settled; what they hold in a store ends by itself. */
   async stop(): Promise<void> {
     clearInterval(this.#sweeping);
+    this.#clients.clear();
     await this.#store?.stop();
   }
 

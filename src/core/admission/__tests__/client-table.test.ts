@@ -62,4 +62,12 @@ describe('the table of clients', () => {
     table.sweep(5000, 500);
     assert.deepEqual(gone, ['absent', 'counted', 'recent']);
   });
+
+  it('forgets everybody when it is cleared', () => {
+    const { table, gone } = tableOf(10);
+    table.see('absent', 'ip', 0);
+    table.see('counted', 'user', 0).windowsEndMs = 5000;
+    table.clear();
+    assert.deepEqual([gone, table.size], [['absent', 'counted'], 0]);
+  });
 });

@@ -15,10 +15,12 @@ const BEHAVIOURS = {
   unwilling: { faults: { refuse: { status: 400 } } },
   /** Breaks the connection after three tokens; a stream that goes on gets another three. */
   breaking: { faults: { after: { tokens: 3, fault: 'destroy' } } },
-  /** Not one token comes. */
-  silent: { faults: { after: { tokens: 0, fault: 'hang' } } },
-  /** Two tokens come, and no more. */
-  hanging: { faults: { after: { tokens: 2, fault: 'hang' } } },
+  /** Not one token comes while anybody waits. */
+  silent: { prefillMs: 600_000 },
+  /** Nobody waits for the end of its answers. */
+  slow: { tokensPerSecond: 100, replyTokens: 4000 },
+  /** Two tokens come, and no more; its slots stay taken. */
+  holding: { faults: { after: { tokens: 2, fault: 'hang' } } },
   /** Cuts its JSON short, and breaks off its streams with garbage. */
   garbling: { faults: { malformedJson: true, after: { tokens: 1, fault: 'garbage' } } },
   /** Each token is 16 MB. */

@@ -8,9 +8,9 @@ import { measurement, type Workload } from './workload.ts';
 interface Served {
   readonly gateway: Gateway;
   readonly provider: LlamaCppProvider;
-  readonly hanging: Gateway;
-  readonly hangingProvider: LlamaCppProvider;
-  readonly ports: { readonly plain: number; readonly hanging: number };
+  readonly slow: Gateway;
+  readonly slowProvider: LlamaCppProvider;
+  readonly ports: { readonly plain: number; readonly slow: number };
   readonly agent: Agent;
 }
 
@@ -21,11 +21,11 @@ export const served: Workload = ({ urls, tally }) =>
   measurement({
     open: async (): Promise<Served> => {
       const plain = await serve(urls.plain);
-      const hanging = await serve(urls.hanging);
+      const slow = await serve(urls.slow);
       const agent = new Agent({ keepAlive: true });
-      const ports = { plain: plain.port, hanging: hanging.port };
+      const ports = { plain: plain.port, slow: slow.port };
       const { gateway, provider } = plain;
-      return { gateway, provider, hanging: hanging.gateway, hangingProvider: hanging.provider, ports, agent };
+      return { gateway, provider, slow: slow.gateway, slowProvider: slow.provider, ports, agent };
     },
     run: async ({ ports, agent }: Served) => {
       const ask = (body: unknown, path = '/v1/chat/completions') =>
@@ -35,16 +35,16 @@ export const served: Workload = ({ urls, tally }) =>
       tally.add(String(await finished(await ask({ messages: 'none' }))));
       tally.add(String(await finished(await ask({}, '/nowhere'))));
       tally.add(String(await finished(await post(ports.plain, agent, '/v1/chat/completions', '{'))));
-      await leave(ports.hanging, { messages: MESSAGES });
-      await leaveMidway(ports.hanging, { messages: MESSAGES, stream: true });
+      await leave(ports.slow, { messages: MESSAGES });
+      await leaveMidway(ports.slow, { messages: MESSAGES, stream: true });
       tally.add('left');
     },
-    close: async ({ gateway, provider, hanging, hangingProvider, agent }: Served) => {
+    close: async ({ gateway, provider, slow, slowProvider, agent }: Served) => {
       agent.destroy();
-      await Promise.all([gateway.stop(), hanging.stop()]);
-      await Promise.all([provider.cleanup(), hangingProvider.cleanup()]);
+      await Promise.all([gateway.stop(), slow.stop()]);
+      await Promise.all([provider.cleanup(), slowProvider.cleanup()]);
     },
-    counts: ({ provider, hangingProvider }: Served) => listeners({ provider, hangingProvider }),
+    counts: ({ provider, slowProvider }: Served) => listeners({ provider, slowProvider }),
     unitsPerBatch: 30,
     limits: { heap: 4096 },
   });

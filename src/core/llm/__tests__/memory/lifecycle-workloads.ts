@@ -7,7 +7,7 @@ export const recreated: Workload = ({ urls, tally }) =>
   measurement({
     open: () => null,
     run: async () => {
-      const provider = connectTo(urls.hanging);
+      const provider = connectTo(urls.slow);
       provider.on('settled', () => tally.add('settled'));
       const stream = provider.stream('left open');
       await stream.next();

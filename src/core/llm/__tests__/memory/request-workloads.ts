@@ -47,19 +47,19 @@ export const failed: Workload = ({ urls, tally }) =>
 export const cancelled: Workload = ({ urls, tally }) => {
   const outliving = new AbortController();
   return overProviders({
-    open: () => ({ silent: connectTo(urls.silent), hanging: connectTo(urls.hanging), plain: connectTo(urls.plain) }),
-    run: async ({ silent, hanging, plain }, unit) => {
+    open: () => ({ silent: connectTo(urls.silent), slow: connectTo(urls.slow), plain: connectTo(urls.plain) }),
+    run: async ({ silent, slow, plain }, unit) => {
       await tally.of(plain.generate(`prompt ${unit}`, { signal: AbortSignal.abort() }));
       const early = new AbortController();
       const waiting = silent.generate(`prompt ${unit}`, { signal: early.signal });
       setImmediate(() => early.abort());
       await tally.of(waiting);
       const late = new AbortController();
-      const stream = hanging.stream(`prompt ${unit}`, { signal: late.signal });
+      const stream = slow.stream(`prompt ${unit}`, { signal: late.signal });
       await stream.next();
       late.abort();
       await tally.of(drain(stream));
-      await tally.of(hanging.generate(`prompt ${unit}`, { timeout: 10 }));
+      await tally.of(slow.generate(`prompt ${unit}`, { timeout: 10 }));
       await tally.of(plain.generate(`prompt ${unit}`, { signal: outliving.signal, maxTokens: 1 }));
     },
     counts: () => ({ 'listeners of a signal that outlives': getEventListeners(outliving.signal, 'abort').length }),
@@ -94,15 +94,15 @@ export const concurrent: Workload = ({ urls, tally }) =>
   overProviders({
     open: () => ({
       plain: connectTo(urls.plain, { maxConcurrentRequests: 8, maxQueue: 16 }),
-      hanging: connectTo(urls.hanging, { maxConcurrentRequests: SLOTS }),
+      slow: connectTo(urls.slow, { maxConcurrentRequests: SLOTS }),
     }),
-    run: async ({ plain, hanging }, unit) => {
-      const stream = hanging.stream('left alone');
+    run: async ({ plain, slow }, unit) => {
+      const stream = slow.stream('left alone');
       const left = stream.next().then(() => stream.return?.());
       const answers = Array.from({ length: 30 }, (_, index) =>
         tally.of(plain.generate(`${unit}.${index}`, { maxTokens: 2 })),
       );
-      await Promise.all([...answers, tally.of(hanging.generate('too long', { timeout: 10 })), left]);
+      await Promise.all([...answers, tally.of(slow.generate('too long', { timeout: 10 })), left]);
     },
   });
 

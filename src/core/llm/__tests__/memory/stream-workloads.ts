@@ -23,7 +23,7 @@ export const readSlowly: Workload = ({ urls, tally }) =>
 /** Streams that are never read, that are left before anything came, with and without a pending read, and that are left in the middle. */
 export const abandoned: Workload = ({ urls, tally }) =>
   measurement({
-    open: () => connectTo(urls.hanging),
+    open: () => connectTo(urls.slow),
     run: async (provider: LlamaCppProvider, unit) => {
       provider.stream(`never read ${unit}`);
       await provider.stream(`left unread ${unit}`).return?.();
