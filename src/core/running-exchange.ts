@@ -229,8 +229,9 @@ export class RunningExchange implements Exchange, CallOwner, ApproachOwner {
     if (continuation === null) return capped;
     this.#delivery = StreamDelivery.of(this.#request);
     if (continuation.way === null) return capped;
-    const seeded = continuation.needsSeed ? withSeed(capped, randomSeed()) : capped;
-    this.#continuation = new StreamContinuation(continuation, this.#request, seeded);
+    const seed = continuation.needsSeed ? randomSeed() : null;
+    const seeded = seed === null ? capped : withSeed(capped, seed);
+    this.#continuation = new StreamContinuation(continuation, this.#request, seeded, seed);
     return seeded;
   }
 

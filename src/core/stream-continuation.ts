@@ -12,6 +12,8 @@ import { type TextDialect, TextJournal } from './openai/continuation/text-journa
 /** How often one stream may go on with another engine. */
 const MOST_CONTINUATIONS = 3;
 const CONTINUED = Buffer.from(': continued\n\n');
+/** What llama-server tells of a request that has no seed (`LLAMA_DEFAULT_SEED`). */
+const NO_SEED = 0xffff_ffff;
 
 /** How a stream goes on: with another request, or with nothing but its formal end. */
 export type NextPart =
@@ -27,16 +29,22 @@ export class StreamContinuation {
   readonly #body: Buffer;
   readonly #journal: IdsJournal | TextJournal | ReplayJournal;
   readonly #dialect: PipelineRequest['route']['dialect'];
+  /** How the engine tells the seed that llamero has set; null: it has set none. */
+  readonly #seedMember: Buffer | null;
   #promptTokens: number | null = null;
   #cachedTokens = 0;
   #splicer: StreamSplicer | null = null;
   #continuations = 0;
   #isAnnounced = true;
 
-  /** @param body what the first engine gets, without what llamero asks for itself. */
-  constructor(plan: StreamPlan, { route, work }: PipelineRequest, body: Buffer) {
+  /**
+   * @param body what the first engine gets, without what llamero asks for itself.
+   * @param seed the seed in it that the caller knows nothing of; null: there is none.
+   */
+  constructor(plan: StreamPlan, { route, work }: PipelineRequest, body: Buffer, seed: number | null) {
     this.#plan = plan;
     this.#body = body;
+    this.#seedMember = seed === null ? null : Buffer.from(`"seed":${seed},`);
     this.#dialect = route.dialect;
     this.#journal = journalOf(plan, route.dialect, work);
   }
@@ -58,6 +66,11 @@ export class StreamContinuation {
    * @returns what the client gets of them, maybe nothing; null when the new stream is not the rest of the first.
    */
   pass(events: Buffer): Buffer | null {
+    const passed = this.#spliced(events);
+    return this.#seedMember === null || passed === null ? passed : withoutSeed(passed, this.#seedMember);
+  }
+
+  #spliced(events: Buffer): Buffer | null {
     if (this.#splicer === null) {
       this.#journal.note(events);
       return events;
@@ -104,6 +117,12 @@ export class StreamContinuation {
   #prompt(): { promptTokens: number | null; cachedTokens: number } {
     return { promptTokens: this.#promptTokens, cachedTokens: this.#cachedTokens };
   }
+}
+
+/** Shows the settings as they are without a seed: the caller has set none. In a text the quotes would be escaped. */
+function withoutSeed(events: Buffer, member: Buffer): Buffer {
+  if (!events.includes(member)) return events;
+  return Buffer.from(events.toString('latin1').replaceAll(member.toString(), `"seed":${NO_SEED},`), 'latin1');
 }
 
 function journalOf(

@@ -210,6 +210,24 @@ describe(
       }
     });
 
+    it('shows no seed that its client has not set', async () => {
+      const grammar = { grammar: 'root ::= [a-z ]+', temperature: 1 };
+      for (const [seed, shown] of [
+        [{}, 0xffff_ffff],
+        [{ seed: 7 }, 7],
+      ] as const) {
+        const fields = { ...grammar, ...seed };
+        const intact = await ask(served, COMPLETION, 'fast', fields);
+        const killing = at([6], () => kill(served));
+        const cut = await ask(served, COMPLETION, 'fast', fields, killing);
+        assert.equal(cut.continued, 1);
+        for (const { raw } of [intact, cut]) {
+          const { seed: told } = (dataOf(raw).at(-1)?.['generation_settings'] ?? {}) as { seed?: number };
+          assert.equal(told, shown);
+        }
+      }
+    });
+
     for (const dialect of [CHAT, COMPLETION]) {
       it(`goes on with what it samples: ${dialect.name}`, async () => {
         let delivered = '';

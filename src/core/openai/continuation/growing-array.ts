@@ -19,6 +19,12 @@ export class GrowingBytes {
     this.#length = length;
   }
 
+  /** Forgets all, and gives the memory back. */
+  clear(): void {
+    this.#bytes = Buffer.alloc(0);
+    this.#length = 0;
+  }
+
   /** A view, valid until the next addition. */
   view(start = 0, end = this.#length): Buffer {
     return this.#bytes.subarray(start, end);
@@ -57,6 +63,12 @@ export class GrowingInts {
   /** Forgets what stands behind. */
   truncate(length: number): void {
     this.#length = Math.min(this.#length, length);
+  }
+
+  /** Forgets all, and gives the memory back. */
+  clear(): void {
+    this.#ints = new Int32Array(1);
+    this.#length = 0;
   }
 
   /** A view, valid until the next addition. */

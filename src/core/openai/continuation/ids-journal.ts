@@ -15,6 +15,8 @@ const LETTER_U = 0x75;
 const LEAST_MULTIBYTE = 0x80;
 const LEAST_LEADING = 0xc0;
 const LEAST_LEADING_OF_FOUR = 0xf0;
+/** Of longer answers nothing is kept, and they do not go on: 256 KiB a stream. */
+const MOST_TOKENS = 65_536;
 /** In place of the id of a token that had no event. */
 const UNKNOWN = -1;
 
@@ -39,7 +41,7 @@ export class IdsJournal implements StreamJournal {
   hasNewLine = false;
   /** Whether the last event carried timings. */
   hasStopMark = false;
-  /** Whether it can be continued: nothing in it was strange. */
+  /** Whether it can be continued: nothing in it was strange, and it is not too long. */
   isWhole = true;
   readonly #walk = new EventWalk();
   readonly #ids = new GrowingInts();
@@ -158,7 +160,14 @@ export class IdsJournal implements StreamJournal {
   /** @param position how many tokens there are with this one. */
   #take(id: number, position: number, bytes: Buffer, textStart: number, textEnd: number): void {
     // The progress of the prompt has an id that means nothing.
-    if (position <= 0) return;
+    if (position <= 0 || !this.isWhole) return;
+    if (position > MOST_TOKENS) {
+      this.isWhole = false;
+      this.#ids.clear();
+      this.#gaps.clear();
+      this.#gapTexts.clear();
+      return;
+    }
     if (position <= this.#ids.length) this.#goBack(position - 1);
     while (this.#ids.length < position - 1) {
       this.#ids.push(UNKNOWN);

@@ -19,6 +19,9 @@ const END_OF_DELTA = Buffer.from('"}}],');
 const TEXT = Buffer.from('data: {"choices":[{"text":"');
 const END_OF_TEXT = Buffer.from('","index":0,"logprobs":null,"finish_reason":null}],');
 
+/** Of longer answers nothing is kept, and they do not go on. */
+const MOST_BYTES = 256 * 1024;
+
 /** What names a stream in each of its chunks. */
 export interface StreamHead {
   readonly id: string | null;
@@ -41,7 +44,7 @@ export class TextJournal implements StreamJournal {
   hasUsage = false;
   /** Whether the last event carried timings. */
   hasStopMark = false;
-  /** Whether it can be continued: it has text and nothing else. */
+  /** Whether it can be continued: it has text and nothing else, and it is not too long. */
   isPlain = true;
   /** Events up to the last one that showed text: as many tokens, or a few less where characters and tags have several. */
   shownTokens = 0;
@@ -127,7 +130,12 @@ export class TextJournal implements StreamJournal {
     this.seenTokens += 1;
     if (start === end) return;
     this.shownTokens = this.seenTokens;
-    text.append(bytes, start, end);
+    if (!this.isPlain) return;
+    if (this.text.length + this.reasoning.length + end - start > MOST_BYTES) {
+      this.isPlain = false;
+      this.text.clear();
+      this.reasoning.clear();
+    } else text.append(bytes, start, end);
   }
 
   #parse(run: Buffer, start: number, end: number): void {

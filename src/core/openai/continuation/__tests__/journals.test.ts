@@ -52,6 +52,25 @@ test('ids of an engine that writes its members in another order are read as well
   assert.deepEqual([journal.asPrompt(), journal.textLength, journal.hasNewLine], ['7,8', 4, true]);
 });
 
+test('of an answer beyond all measure nothing is kept, and it does not go on', () => {
+  const ids = new IdsJournal();
+  for (let position = 1; position <= 65_536; position += 1) ids.note(Buffer.from(idEvent('a', 7, position)));
+  const prompt = Buffer.from('{"prompt":"a"}');
+  assert.ok(idsContinuation(ids, prompt) !== null);
+  for (let position = 65_537; position <= 65_540; position += 1) ids.note(Buffer.from(idEvent('a', 7, position)));
+  assert.deepEqual([ids.isWhole, ids.seenTokens, ids.events], [false, 0, 65_540]);
+  assert.equal(idsContinuation(ids, prompt), null);
+
+  const chat = Buffer.from('{"messages":[{"role":"user","content":"a"}]}');
+  const text = new TextJournal('chat');
+  const kilobyte = Buffer.from(delta({ content: 'x'.repeat(1024) }));
+  for (let count = 0; count < 256; count += 1) text.note(kilobyte);
+  assert.ok(textContinuation(text, chat, 'chat') !== null);
+  text.note(kilobyte);
+  assert.deepEqual([text.isPlain, text.text.length], [false, 0]);
+  assert.equal(textContinuation(text, chat, 'chat'), null);
+});
+
 test('the length of text is that of a string', () => {
   for (const text of ['', 'abc', '"\\\n\t', 'é你🙂', '\u0001\u001f', '\ud83d']) {
     const journal = noted(new IdsJournal(), idEvent(text, 1, 1));

@@ -158,15 +158,11 @@ test('choices are compared each for itself, however they interleave', () => {
 });
 
 test('it does not matter which of several choices comes first', () => {
-  const chunk = (index: number, content: string, id: string) => {
-    const choices = [{ finish_reason: null, index, delta: { content } }];
-    return Buffer.from(`data: ${JSON.stringify({ choices, created: 7, id, object: 'chat.completion.chunk' })}\n\n`);
-  };
   const journal = new ReplayJournal('chat', { sequences: 2 });
-  for (const event of [chunk(0, 'a', 'first'), chunk(1, 'x', 'first')]) journal.note(event);
+  for (const event of [named(0, 'a', 'first'), named(1, 'x', 'first')]) journal.note(event);
   const { splicer } = replayContinuation(journal, Buffer.from('{}'));
-  const again = [chunk(1, 'x', 'second'), chunk(0, 'a', 'second'), chunk(1, 'y', 'second')];
-  assert.equal(splicer.take(Buffer.concat(again))?.toString(), chunk(1, 'y', 'first').toString());
+  const again = [named(1, 'x', 'second'), named(0, 'a', 'second'), named(1, 'y', 'second')];
+  assert.equal(splicer.take(Buffer.concat(again))?.toString(), named(1, 'y', 'first').toString());
 });
 
 test('comments are let out once the stream has caught up', () => {
@@ -230,6 +226,12 @@ test('what can be replayed', () => {
 function chunk(index: number, content: string, finish: string | null = null): Buffer {
   const choice = { finish_reason: finish, index, delta: { content } };
   return Buffer.from(`data: ${JSON.stringify({ choices: [choice] })}\n\n`);
+}
+
+/** A chunk with what stands behind its choice. */
+function named(index: number, content: string, id: string): Buffer {
+  const choices = [{ finish_reason: null, index, delta: { content } }];
+  return Buffer.from(`data: ${JSON.stringify({ choices, created: 7, id, object: 'chat.completion.chunk' })}\n\n`);
 }
 
 /** The runs of whole events that a framer lets out when the stream comes in these pieces. */
