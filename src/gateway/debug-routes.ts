@@ -5,10 +5,9 @@ import type { Diagnostics } from '../telemetry/diagnostics.ts';
 
 /**
  * `/admin/debug/*`: files about this process, written where it runs; the answer tells their names. The front door has
- * checked the right to them. Without diagnostics there are no such routes.
+ * checked the right to them.
  */
-export function addDebugRoutes(app: FastifyInstance, diagnostics: Diagnostics | null): void {
-  if (diagnostics === null) return;
+export function addDebugRoutes(app: FastifyInstance, diagnostics: Diagnostics): void {
   void app.register((routes, _options, done) => {
     // They take no body; what is sent all the same is thrown away, whatever it claims to be.
     routes.removeAllContentTypeParsers();

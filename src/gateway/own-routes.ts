@@ -5,7 +5,6 @@ import { errorBody, errorObject } from '../core/openai/error-body.ts';
 import type { Diagnostics } from '../telemetry/diagnostics.ts';
 import { retryAfterOf } from './answer.ts';
 import type { GatewayBackend, GatewayMetrics } from './backend.ts';
-import { addDebugRoutes } from './debug-routes.ts';
 import { addEngineRoutes } from './engine-routes.ts';
 import type { OwnHandler } from './front-door.ts';
 import type { GatewayServer } from './http-server.ts';
@@ -54,7 +53,10 @@ export async function loadOwnRoutes(context: OwnRoutesContext, server: GatewaySe
     sendError(reply, new LlameroError('not_found', 'There is no such route; /openapi.json lists them all.'));
   });
   addHealth(app, context);
-  addDebugRoutes(app, context.diagnostics);
+  if (context.diagnostics !== null) {
+    const { addDebugRoutes } = await import('./debug-routes.ts');
+    addDebugRoutes(app, context.diagnostics);
+  }
   addEngineRoutes(app, context);
   app.get('/admin/status', () => ({ gateway: context.gatewayStatus(), ...context.backend.status() }));
   app.get('/openapi.json', () => openApiDocument());

@@ -1,7 +1,5 @@
 import { LlameroError } from '../core/errors.ts';
-import { writeCpuProfileFile } from './cpu-profile.ts';
 import type { DebugFile } from './debug-folder.ts';
-import { writeHeapSnapshotFile } from './heap-snapshot.ts';
 
 /** Options of {@link Diagnostics}. */
 export interface DiagnosticsOptions {
@@ -36,15 +34,22 @@ export class Diagnostics {
     return this.#options.recentEngineLog?.() ?? [];
   }
 
-  /** See {@link writeHeapSnapshotFile}. @throws LlameroError `already_running` too. */
+  /** See `writeHeapSnapshotFile`. @throws LlameroError `already_running` too. */
   async heapSnapshot(): Promise<DebugFile> {
     const { folder, availableBytes } = this.#options;
-    return await this.#alone('heap snapshot', () => writeHeapSnapshotFile(folder, availableBytes));
+    return await this.#alone('heap snapshot', async () => {
+      // Loaded here because hardly any llamero is ever asked for one, and every one would load it before it listens.
+      const { writeHeapSnapshotFile } = await import('./heap-snapshot.ts');
+      return await writeHeapSnapshotFile(folder, availableBytes);
+    });
   }
 
-  /** See {@link writeCpuProfileFile}. @throws LlameroError `already_running` too. */
+  /** See `writeCpuProfileFile`. @throws LlameroError `already_running` too. */
   async cpuProfile(seconds: number, signal: AbortSignal): Promise<DebugFile> {
-    return await this.#alone('CPU profile', () => writeCpuProfileFile(this.#options.folder, seconds, signal));
+    return await this.#alone('CPU profile', async () => {
+      const { writeCpuProfileFile } = await import('./cpu-profile.ts');
+      return await writeCpuProfileFile(this.#options.folder, seconds, signal);
+    });
   }
 
   async #alone(what: 'heap snapshot' | 'CPU profile', work: () => Promise<DebugFile>): Promise<DebugFile> {

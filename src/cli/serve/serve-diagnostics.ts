@@ -4,7 +4,6 @@ import { cacheDirectory } from '../../core/engine/install/cache-directory.ts';
 import { toLlameroError } from '../../core/errors.ts';
 import type { LlameroEmitter } from '../../core/events.ts';
 import { Diagnostics } from '../../telemetry/diagnostics.ts';
-import { watchEventLoop } from '../../telemetry/event-loop-stalls.ts';
 import type { Log } from '../logging.ts';
 import { RecentLines } from '../recent-lines.ts';
 import { harmlessEngineLog } from '../safe-log-fields.ts';
@@ -28,6 +27,7 @@ export function debugFolder(env: NodeJS.ProcessEnv): string {
 export function serveDiagnostics(env: NodeJS.ProcessEnv): ServeDiagnostics {
   let log: Log | undefined;
   let stopWatching: (() => void) | undefined;
+  let disposed = false;
   const engineLines = new RecentLines();
   let engineWasReady = false;
   const diagnostics = new Diagnostics({
@@ -38,6 +38,10 @@ export function serveDiagnostics(env: NodeJS.ProcessEnv): ServeDiagnostics {
   });
   const onSignal = () => {
     diagnostics.heapSnapshot().catch((error: unknown) => logFailure(log?.logger, error));
+  };
+  const watchForStalls = async (events: LlameroEmitter) => {
+    const { watchEventLoop } = await import('../../telemetry/event-loop-stalls.ts');
+    if (!disposed) stopWatching = watchEventLoop({ events, stacks: env['LLAMA_DEBUG'] === 'true' });
   };
   const isWindows = process.platform === 'win32';
   if (!isWindows) process.on('SIGUSR2', onSignal);
@@ -57,11 +61,10 @@ export function serveDiagnostics(env: NodeJS.ProcessEnv): ServeDiagnostics {
         if (generation === newest) engineLines.add(line);
       });
       // Not earlier: until then modules are loaded, which takes its time.
-      events.once('engine-ready', () => {
-        stopWatching ??= watchEventLoop({ events, stacks: env['LLAMA_DEBUG'] === 'true' });
-      });
+      events.once('engine-ready', () => void watchForStalls(events));
     },
     [Symbol.dispose]() {
+      disposed = true;
       stopWatching?.();
       if (!isWindows) process.off('SIGUSR2', onSignal);
     },
