@@ -12,6 +12,7 @@ export function countEvents(series: MetricSeries<MetricName>, events: LlameroEmi
   const starts = series.count('llamero_engine_starts_total', { engine });
   const crashes = series.count('llamero_engine_crashes_total', { engine });
   const hangs = series.count('llamero_engine_hangs_total', { engine });
+  const opened = series.count('llamero_circuit_opened_total', { engine });
   const truncations = series.count('llamero_silent_truncations_total');
   const storeUp = series.count('llamero_rate_limit_store_up');
   const listening: (() => void)[] = [];
@@ -35,11 +36,12 @@ export function countEvents(series: MetricSeries<MetricName>, events: LlameroEmi
   listen('request-suspect', ({ refused }) => {
     series.count('llamero_request_suspects_total', { refused: String(refused) }).value += 1;
   });
-  listen('circuit', ({ to }) => {
-    series.count('llamero_circuit_transitions_total', { engine, state: to }).value += 1;
-  });
+  listen('circuit', ({ to }) => (opened.value += to === 'open' ? 1 : 0));
   listen('engine-start', () => (starts.value += 1));
   listen('engine-hang', () => (hangs.value += 1));
+  listen('engine-replacement', ({ cause, ok }) => {
+    series.count('llamero_engine_replacements_total', { engine, cause, ok: String(ok) }).value += 1;
+  });
   listen('engine-exit', ({ cause, expected }) => {
     series.count('llamero_engine_exits_total', { engine, cause }).value += 1;
     if (!expected) crashes.value += 1;

@@ -22,7 +22,7 @@ const WAIT_BUCKETS = [0.001, 0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60];
 /** What a person waits for: 0.1 s is at once, 10 s is lost. Few bounds, because there is one such series for each model. */
 const FIRST_TOKEN_BUCKETS = [0.1, 0.25, 0.5, 1, 2.5, 10, 30];
 /** From 200 tokens per second on a GPU to four on a CPU. */
-const PER_TOKEN_BUCKETS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25];
+const PER_TOKEN_BUCKETS = [0.005, 0.02, 0.05, 0.1, 0.25];
 const OVERHEAD_BUCKETS = [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1];
 
 /** Metrics of llamero itself, by name. */
@@ -108,6 +108,11 @@ export const METRICS = {
   llamero_engine_exits_total: counter('Ends of an engine process. cause: see docs/engine.md.', ['engine', 'cause']),
   llamero_engine_crashes_total: counter('Ends of an engine process that nobody asked for.', ['engine']),
   llamero_engine_hangs_total: counter('Engines replaced because they gave no sign of life.', ['engine']),
+  llamero_engine_replacements_total: counter('Planned restarts. ok: whether the new engine took over.', [
+    'engine',
+    'cause',
+    'ok',
+  ]),
   llamero_engine_start_duration_seconds: gauge('How long the present engine took from spawn to ready.', ['engine']),
   llamero_engine_ready_since_timestamp_seconds: gauge('When the present engine became ready, in seconds since 1970.', [
     'engine',
@@ -123,10 +128,7 @@ export const METRICS = {
     'engine',
     'state',
   ]),
-  llamero_circuit_transitions_total: counter('Changes of the circuit breaker, by the state it changed to.', [
-    'engine',
-    'state',
-  ]),
+  llamero_circuit_opened_total: counter('Times that the circuit breaker opened.', ['engine']),
 } as const satisfies Record<string, MetricDefinition>;
 
 /** Labels of the conventions that stand on every metric of them. */
