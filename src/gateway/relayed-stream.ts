@@ -1,5 +1,6 @@
 import type { GatewayResponse } from './gateway-message.ts';
 import { PACE_MS, type PacedStream, type StreamPacer } from './stream-pacer.ts';
+import { writeChunk } from './write-chunk.ts';
 
 /** A fast stream holds back so many bytes at most; a stream of long events has nothing to gain. */
 const MOST_HELD_BYTES = 16_384;
@@ -18,6 +19,8 @@ export class RelayedStream implements PacedStream {
   readonly #response: GatewayResponse;
   readonly #pacer: StreamPacer;
   readonly #comments: CommentWriter;
+  /** The head goes out with what is written first. */
+  #isHeadOut = false;
   #quietTicks = 0;
   #lastDataAt = 0;
   /** Events of a fast stream that wait to be written together. */
@@ -45,7 +48,7 @@ export class RelayedStream implements PacedStream {
     const isFast = now - this.#lastDataAt < PACE_MS;
     this.#lastDataAt = now;
     // What waits already goes first, however late the pacer is.
-    return isFast || this.#heldBytes > 0 ? this.#hold(events) : this.#response.write(events);
+    return isFast || this.#heldBytes > 0 ? this.#hold(events) : this.#write(events);
   }
 
   /** Writes what is there and ends; `last` comes behind it. */
@@ -57,7 +60,7 @@ export class RelayedStream implements PacedStream {
 
   flush(): void {
     // Who does not take what was written before is not given more; the exchange is paused then.
-    if (!this.#response.writableEnded && this.#heldBytes > 0) this.#response.write(this.#takeHeld());
+    if (!this.#response.writableEnded && this.#heldBytes > 0) this.#write(this.#takeHeld());
   }
 
   /** Looked at, once per interval. `news`, if there is any, goes out as a comment; else a heartbeat when it is time for one. */
@@ -71,8 +74,14 @@ export class RelayedStream implements PacedStream {
     if (this.#heldBytes === 0) this.#pacer.wait(this);
     this.#held.push(events);
     this.#heldBytes += events.length;
-    if (this.#heldBytes > MOST_HELD_BYTES) this.#response.write(this.#takeHeld());
+    if (this.#heldBytes > MOST_HELD_BYTES) this.#write(this.#takeHeld());
     return !this.#response.writableNeedDrain;
+  }
+
+  #write(events: Buffer): boolean {
+    if (this.#isHeadOut) return writeChunk(this.#response, events);
+    this.#isHeadOut = true;
+    return this.#response.write(events);
   }
 
   #takeHeld(): Buffer {
