@@ -10,7 +10,8 @@ export interface EventLoopWatchOptions {
   readonly thresholdMs?: number;
   /**
    * Whether to find out what runs during a stall. A second thread then looks on and, when the event loop stalls, pauses the
-   * program for some ms to read its stack. Costs 10 MB of memory. Default false.
+   * program for some ms to read its stack. Costs 25 MB of memory and, as the
+   * timer itself, a wake-up every so often. Default false.
    */
   readonly stacks?: boolean;
 }

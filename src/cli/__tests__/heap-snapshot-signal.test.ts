@@ -9,7 +9,7 @@ import { startLlamero } from './child.ts';
 
 // Windows has no SIGUSR2.
 if (process.platform !== 'win32') {
-  describe('SIGUSR2', { timeout: 60_000 }, () => {
+  describe('SIGUSR2', { timeout: 120_000 }, () => {
     let cwd = '';
     let double: FakeLlamaServerCommand;
     before(async () => {
