@@ -1,6 +1,6 @@
 /**
  * `npm run test:chaos`: streams of an answer of 60 tokens whose engine is lost behind each of them, for every route and mode,
- * and in other ways at some of them. Prints what became of them, writes bench/results, and ends with 1 when one is not whole,
+ * and in other ways at some of them; and streams whose connection is cut behind every byte. Prints what became of them, writes bench/results, and ends with 1 when one is not whole,
  * or differs under `exact`.
  *
  *     npm run test:chaos -- --fault kill,stop --route chat --mode fast --every 10 --seed 3 --minutes 5
@@ -11,6 +11,7 @@ import path from 'node:path';
 import { parseArgs } from 'node:util';
 import { DIALECTS } from '../../src/gateway/__tests__/served-engine.ts';
 import { writeTinyModel } from '../../src/testing/write-tiny-model.ts';
+import { cutBytes } from './cut-bytes.ts';
 import { FAULTS } from './faults.ts';
 import { isAsPromised, type Row, summaryOf } from './outcomes.ts';
 import { tryFaults } from './try-faults.ts';
@@ -19,6 +20,8 @@ import { tryFaults } from './try-faults.ts';
 const BALLAST_BYTES = 180_000_000;
 const RESULTS = path.resolve(import.meta.dirname, '../results');
 const MODES = ['fast', 'exact'];
+/** Beside those of the engine, the fault of a connection. */
+const CUT = 'cut';
 
 const { values } = parseArgs({
   options: {
@@ -31,8 +34,9 @@ const { values } = parseArgs({
   },
 });
 const startedAt = performance.now();
+const faults = new Set(chosen('--fault', [...FAULTS, { name: CUT }], values.fault).map(({ name }) => name));
 const plan = {
-  faults: chosen('--fault', FAULTS, values.fault),
+  faults: FAULTS.filter(({ name }) => faults.has(name)),
   dialects: chosen('--route', DIALECTS, values.route),
   modes: chosen(
     '--mode',
@@ -48,7 +52,7 @@ try {
   const model = path.join(folder, 'model.gguf');
   await writeTinyModel(model, { ballastBytes: BALLAST_BYTES });
   const rows = await tryFaults(plan, model, tell);
-  await report(rows);
+  await report(faults.has(CUT) ? [...rows, ...(await cutBytes(plan, tell))] : rows);
 } finally {
   await rm(folder, { recursive: true, force: true });
 }

@@ -7,9 +7,9 @@ export interface Outcome {
   readonly index: number;
   /**
    * `equal`: the text of the uninterrupted answer; `other`: a whole answer whose rest is another one; `flawed`: neither, or not
-   * whole; `undisturbed`: the answer was complete before its engine was lost.
+   * whole; `undisturbed`: the answer was complete before its engine was lost; `refused`: one error in the place of a stream.
    */
-  readonly result: 'equal' | 'other' | 'flawed' | 'undisturbed';
+  readonly result: 'equal' | 'other' | 'flawed' | 'undisturbed' | 'refused';
   readonly flaw: string | null;
   /** Longest time between two pieces of text, in ms; of a stream that did not begin before, to its first. */
   readonly pauseMs: number;
@@ -70,6 +70,7 @@ export function summaryOf({ fault, route, mode, outcomes }: Row): Record<string,
     equal: of('equal'),
     other: of('other'),
     undisturbed: of('undisturbed'),
+    refused: of('refused'),
     flawed: of('flawed'),
     'median pause, ms': pauses.length === 0 ? '–' : Math.round(median(pauses)),
     'longest, ms': pauses.length === 0 ? '–' : Math.round(Math.max(...pauses)),

@@ -1,18 +1,19 @@
 import assert from 'node:assert/strict';
-import { once } from 'node:events';
-import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
 import { after, before, describe, it } from 'node:test';
 import type { StreamFault } from '../../testing/fake/settings.ts';
 import { type FakeLlamaServer, startFakeLlamaServer } from '../../testing/index.ts';
 import { assertFailed, assertWhole, readStream, type ReadStream, type TestDialect } from './continued-stream.ts';
+import { Scissors } from './scissors.ts';
 import { DIALECTS, errorOf, record, serve, type Served } from './served-engine.ts';
 
 const TOKENS = 8;
 /** Bytes between two cuts; odd, so that they fall on every part of an event. */
 const STRIDE = 37;
-const GENERATING = /^POST \/(?:v1\/(?:chat\/completions|completions|responses|messages)|completion) /;
 
-/** Streams whose connection breaks at any byte, in front of an engine that lives on. */
+/**
+ * Streams whose connection breaks at any byte, in front of an engine that lives on. Here at some hundred bytes; at every one of
+ * them by `npm run test:chaos -- --fault cut`.
+ */
 describe('a stream cut at any byte', { timeout: 120_000 }, () => {
   let double: FakeLlamaServer;
   let scissors: Scissors;
@@ -114,67 +115,4 @@ function counted(tokens: number): string {
 async function ask(served: Served, { path, body, limit }: TestDialect): Promise<ReadStream | string> {
   const response = await served.post(path, { ...body('Hello'), [limit]: TOKENS, temperature: 0, stream: true });
   return response.status === 200 ? readStream(response) : (await errorOf(response)).code;
-}
-
-/** A way to a server that breaks the connection of one stream behind so many bytes of its answer. */
-class Scissors implements AsyncDisposable {
-  /** Where the next stream is cut; null when it has been. */
-  cutAt: number | null = null;
-  /** The latest answer to a generating request, as far as it came through. */
-  answered = Buffer.alloc(0);
-  readonly url: string;
-  readonly #server: ReturnType<typeof createServer>;
-  readonly #sockets = new Set<Socket>();
-
-  private constructor(server: ReturnType<typeof createServer>) {
-    this.#server = server;
-    this.url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
-  }
-
-  static async start(port: number): Promise<Scissors> {
-    const server = createServer().listen(0, '127.0.0.1');
-    await once(server, 'listening');
-    const scissors = new Scissors(server);
-    server.on('connection', (client) => scissors.#join(client, connect(port, '127.0.0.1')));
-    return scissors;
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    for (const socket of this.#sockets) socket.destroy();
-    this.#server.close();
-    await once(this.#server, 'close');
-  }
-
-  #join(client: Socket, server: Socket): void {
-    let generates = false;
-    for (const socket of [client, server]) {
-      this.#sockets.add(socket);
-      // What breaks here breaks on purpose.
-      socket.on('error', () => socket.destroy());
-      socket.on('close', () => {
-        this.#sockets.delete(socket);
-        client.destroySoon();
-        server.destroySoon();
-      });
-    }
-    client.on('data', (bytes) => {
-      generates = GENERATING.test(bytes.toString('latin1', 0, 64));
-      if (generates) this.answered = Buffer.alloc(0);
-      server.write(bytes);
-    });
-    server.on('data', (bytes) => {
-      if (!generates) {
-        client.write(bytes);
-        return;
-      }
-      const left = this.cutAt === null ? Infinity : this.cutAt - this.answered.length;
-      const passed = bytes.subarray(0, left);
-      this.answered = Buffer.concat([this.answered, passed]);
-      client.write(passed);
-      if (passed.length === bytes.length && left > passed.length) return;
-      this.cutAt = null;
-      generates = false;
-      server.destroy();
-    });
-  }
 }
