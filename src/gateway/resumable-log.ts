@@ -55,6 +55,13 @@ export class ResumableLog {
     return block === undefined ? Buffer.alloc(0) : block.bytes.subarray(offset - block.start, block.used);
   }
 
+  /** Memory that what comes from `offset` on takes. */
+  heldFrom(offset: number): number {
+    let bytes = 0;
+    for (const block of this.#blocks) if (block.start + block.used > offset) bytes += block.bytes.length;
+    return bytes;
+  }
+
   /** Lets the oldest bytes go where there are too many, but none from `offset` on. @returns whether the limits hold. */
   trim(offset: number): boolean {
     const { perLogBytes, totalBytes } = this.#budget;

@@ -250,8 +250,8 @@ export class ResumableStream implements ResponseSink {
    */
   #hasRoom(): boolean {
     if (this.#reader?.isPaused === true) return false;
-    const unreadBytes = this.#log.end - this.#position;
-    return unreadBytes === 0 || (unreadBytes < this.#options.budget.perLogBytes / 2 && this.#log.trim(this.#position));
+    const unreadBytes = this.#log.heldFrom(this.#position);
+    return unreadBytes === 0 || (unreadBytes <= this.#options.budget.perLogBytes / 2 && this.#log.trim(this.#position));
   }
 
   #goOn(): void {
