@@ -6,9 +6,9 @@ import { hideSecrets } from '../safe-log-fields.ts';
 export const HIDDEN = '***';
 
 /** Names of variables whose values are secrets; paths of files that hold one are not. */
-const SECRET_VARIABLE = /KEY|TOKEN|SECRET|PASS(?!IVE)|CREDENTIAL|AUTH|COOKIE|SIGNATURE|HEADERS/i;
+const SECRET_VARIABLE = /KEY|TOKEN|SECRET|PASS(?!IVE)|CREDENTIAL|AUTH|COOKIE|SIGNATURE|HEADERS|WEBHOOK/i;
 const NAMES_A_FILE = /_(FILE|PATH|DIR)$/i;
-/** Names of configuration keys whose texts are secrets. */
+/** Paths of configuration keys whose texts are secrets. */
 const SECRET_KEY = /secret|token|passw|passphrase|apikey$|credential|authorization|headers/i;
 /** Shorter ones are hidden where they are known to stand, but not looked for everywhere. */
 const MIN_SEARCHED = 4;
@@ -56,21 +56,23 @@ export function isSecretVariable(name: string): boolean {
   return SECRET_VARIABLE.test(name) && !NAMES_A_FILE.test(name);
 }
 
-/** The secrets in configuration, valid or not: texts under telling keys, options of the engine, parts of addresses. */
-export function secretsOfConfiguration(value: unknown, key = ''): string[] {
-  if (typeof value === 'string') return SECRET_KEY.test(key) ? [value] : secretsOfAddress(value);
+/**
+ * The secrets in configuration, valid or not: texts below telling keys, options of the engine, parts of addresses. The whole
+ * address of a webhook is one: its path often is what lets in.
+ */
+export function secretsOfConfiguration(value: unknown, path = ''): string[] {
+  if (typeof value === 'string') {
+    const isWhole = SECRET_KEY.test(path) || (/webhook/i.test(path) && value.includes('://'));
+    return isWhole ? [value] : secretsOfAddress(value);
+  }
   if (Array.isArray(value)) {
     const texts = value.map(String);
     const hidden = hideSecrets(texts);
     const options = texts.filter((text, at) => text !== hidden[at]).map((text) => text.replace(/^--?[\w-]+=/, ''));
-    return [...options, ...value.flatMap((item) => secretsOfConfiguration(item, key))];
+    return [...options, ...value.flatMap((item) => secretsOfConfiguration(item, path))];
   }
   if (typeof value !== 'object' || value === null) return [];
-  return Object.entries(value).flatMap(([name, item]) => {
-    // Below a telling key, as in `headers: { x-team: … }`, every text is one.
-    const inherited = SECRET_KEY.test(key) ? key : name;
-    return secretsOfConfiguration(item, inherited);
-  });
+  return Object.entries(value).flatMap(([key, item]) => secretsOfConfiguration(item, `${path}.${key}`));
 }
 
 /** User, password and query of an address; as they are written, and as they are meant. */

@@ -73,12 +73,12 @@ describe('secrets are found', () => {
     const configuration = {
       model: 'https://u:three@host/m.gguf',
       engine: { args: ['--api-key', 'four', '--hf-token=five', '--threads', '1'] },
-      alerts: { webhook: { url: 'https://h/x?t=six', secret: 'seven' } },
+      alerts: { webhook: { url: 'https://hooks.example/six', secret: 'seven' } },
       telemetry: { headers: { 'x-team': 'eight' } },
       fairness: { promptTokenWeight: 1 },
       gateway: { apiKeyFile: './keys.json' },
     };
-    const expected = ['u', 'u', 'three', 'three', 'four', 'five', 'six', 'six', 'seven', 'eight'];
+    const expected = ['u', 'u', 'three', 'three', 'four', 'five', 'https://hooks.example/six', 'seven', 'eight'];
     assert.deepEqual(secretsOfConfiguration(configuration), expected);
     assert.deepEqual(secretsOfConfiguration(null), []);
   });
