@@ -30,7 +30,7 @@ export const ERROR_CODES = {
   ),
   invalid_api_key: define(401, 'authentication_error', false, 'No API key, or one that is not known.'),
   permission_denied: define(403, 'permission_error', false, 'The caller may not do this.'),
-  not_found: define(404, 'not_found_error', false, 'There is no such route.'),
+  not_found: define(404, 'not_found_error', false, 'There is no such route, or no such stream.'),
   method_not_allowed: define(405, 'invalid_request_error', false, 'The route exists, but not for this HTTP method.'),
   model_not_found: define(404, 'not_found_error', false, 'There is no such model; the message lists what there is.'),
   request_too_large: define(413, 'invalid_request_error', false, 'The body or the headers are larger than the limit.'),

@@ -3,6 +3,7 @@ import { ERROR_CODES, type ErrorCode } from '../core/errors.ts';
 import { ENGINE_ROUTES, type EngineRoute } from '../core/openai/routes.ts';
 import { ENGINE_ID } from './engine-routes.ts';
 import { packageVersion } from './package-version.ts';
+import { STREAM_PREFIX } from './route-index.ts';
 
 /** The OpenAPI 3.1 description of the gateway, made from the route table and the table of error codes. */
 
@@ -62,6 +63,7 @@ function paths(): Json {
     }),
   };
   addDebugPaths(all);
+  addStreamPath(all);
   all['/admin/engines/{id}/restart'] = {
     post: operation('engine.restart', 'Replace the engine by a fresh one without losing a request', {
       parameters: [
@@ -109,6 +111,33 @@ function addDebugPaths(all: Record<string, Json>): void {
   all['/admin/debug/log'] = {
     get: operation('debug.log', 'The last lines of the log', {
       responses: { '200': json('`lines` of llamero and of its `engine`, oldest first'), ...failures() },
+    }),
+  };
+}
+
+function addStreamPath(all: Record<string, Json>): void {
+  const id = { name: 'id', in: 'path', required: true, schema: text };
+  all[`${STREAM_PREFIX}{id}`] = {
+    get: operation('stream', 'The rest of a stream whose connection broke, then what comes', {
+      parameters: [
+        id,
+        header('X-Stream-Offset', OFFSET, { type: 'integer', minimum: 0, default: 0 }),
+        header('Last-Event-ID', 'Id of the last event that was received; counts more than an offset.'),
+        { name: 'offset', in: 'query', required: false, description: OFFSET, schema: { type: 'integer', minimum: 0 } },
+      ],
+      responses: {
+        '200': {
+          description: 'The rest',
+          headers: RESPONSE_HEADERS,
+          content: { 'text/event-stream': { schema: text } },
+        },
+        '204': { description: 'The stream is over, and the client has all of it' },
+        ...failures(),
+      },
+    }),
+    delete: operation('stream.end', 'End a stream that nobody wants any more', {
+      parameters: [id],
+      responses: { '204': { description: 'It has ended' }, ...failures() },
     }),
   };
 }
@@ -164,6 +193,8 @@ const text = { type: 'string' };
 const ON_BEHALF =
   'On whose behalf the request is made; believed from trusted proxies and from API keys that may say so.';
 
+const OFFSET = 'Bytes of the body that were received; all count.';
+
 const REQUEST_HEADERS: readonly Json[] = [
   header('X-Request-Id', 'Up to 128 visible ASCII characters; echoed. Without one, llamero makes one.'),
   header('X-Request-Timeout', 'Whole request in ms; can only shorten the limit of the server.', {
@@ -178,11 +209,18 @@ const REQUEST_HEADERS: readonly Json[] = [
   header('X-Stream-Continuation', 'How a stream goes on whose engine is lost. Default: as configured, `fast`.', {
     enum: ['fast', 'exact', 'off'],
   }),
+  header('X-Stream-Resume', 'Keep the stream for a client that loses its connection; see /v1/streams/{id}.', {
+    type: 'boolean',
+    default: false,
+  }),
+  header('X-Stream-Id', 'With X-Stream-Resume: go on with this stream instead of beginning one; with X-Stream-Offset.'),
+  header('Last-Event-ID', 'With X-Stream-Resume: go on behind this event instead of beginning a stream.'),
   header('X-Queue-Position', 'Anything but `false` or `0`: tell the place in the queue.'),
   header('traceparent', 'W3C Trace Context; handed on to the engine.'),
 ];
 
 const RESPONSE_HEADERS: Json = {
+  'x-stream-id': { description: 'What the client may come back with; on streams with X-Stream-Resume', schema: text },
   'x-request-id': { description: 'The id of the request', schema: text },
   'server-timing': { description: 'queue and engine, in ms; on relayed answers', schema: text },
   'x-queue-position': { description: 'The place at which the request began to wait, if asked for', schema: text },
