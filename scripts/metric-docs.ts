@@ -1,5 +1,5 @@
 /**
- * `node scripts/metric-docs.ts`: writes the tables of docs/metrics.md anew, between their marks, from the catalogue of metrics.
+ * `npm run docs:metrics`: writes the tables of docs/metrics.md anew, between their marks, from the catalogue of metrics.
  * A test looks whether that has been done.
  */
 import { readFileSync, writeFileSync } from 'node:fs';

@@ -86,6 +86,9 @@ export function logEvents(logger: Logger, events: LlameroEmitter, options: Event
   });
   listen('info', 'retry', (fields) => logger.info(fields, 'request is sent again'));
   listen('info', 'stream-continued', (fields) => logger.info(fields, 'stream goes on with another engine'));
+  listen('warn', 'stream-truncated', (fields) => {
+    logger.warn(fields, 'a stream was cut although it was ended as complete: please report this');
+  });
   listen('warn', 'circuit', (fields) => logger.warn(fields, `circuit ${fields.to}`));
   listen('warn', 'request-suspect', (fields) => {
     logger.warn(fields, fields.refused ? 'request is refused from now on: engines died of it' : 'request is a suspect');

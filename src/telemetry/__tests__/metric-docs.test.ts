@@ -7,7 +7,7 @@ import { withTables } from '../metric-docs.ts';
 const PAGE = new URL('../../../docs/metrics.md', import.meta.url);
 
 describe('docs/metrics.md', () => {
-  it('has the tables that the catalogue makes; node scripts/metric-docs.ts writes them', async () => {
+  it('has the tables that the catalogue makes; npm run docs:metrics writes them', async () => {
     const page = await readFile(PAGE, 'utf8');
     assert.equal(page, withTables(page));
     for (const name of Object.keys({ ...METRICS, ...GEN_AI_METRICS, ...PROCESS_METRICS })) {
