@@ -24,6 +24,7 @@ const NEUTRAL: readonly ErrorCode[] = [
   'queue_full',
   'queue_timeout',
   'memory_pressure',
+  'already_running',
   'circuit_open',
   'engine_starting',
   'engine_unavailable',
