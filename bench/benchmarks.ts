@@ -1,4 +1,5 @@
 import type { Benchmark } from './bench-context.ts';
+import { continuationCost, continuationPause } from './benchmarks/continuation.ts';
 import { clientGone, saturatedEngine } from './benchmarks/engine.ts';
 import { jsonLatency, jsonThroughput } from './benchmarks/json.ts';
 import { heapGrowth, openMemory } from './benchmarks/memory.ts';
@@ -16,6 +17,8 @@ export const BENCHMARKS: readonly Benchmark[] = [
   heapGrowth,
   saturatedEngine,
   engineKilled,
+  continuationCost,
+  continuationPause,
   serveStart,
   clientGone,
 ];

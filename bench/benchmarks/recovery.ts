@@ -55,18 +55,28 @@ async function killToToken(command: string, model: string): Promise<number> {
   return performance.now() - killedAt;
 }
 
-async function coldStartToToken(command: string, model: string): Promise<number> {
+/**
+ * Starts the same command by hand, and asks it for one token.
+ * @param more further options of llama-server.
+ * @param prompt what it reads before that token.
+ */
+export async function coldStartToToken(
+  command: string,
+  model: string,
+  more: readonly string[] = [],
+  prompt: unknown = PROMPT,
+): Promise<number> {
   const { args, client, clear } = await ownAddress();
   const startedAt = performance.now();
   const shape = ['--parallel', '1', '--ctx-size', '1024', '--no-ui', '--metrics', '--slots', '--embeddings'];
-  const child = spawn(command, ['--model', model, ...shape, ...args], { stdio: 'ignore' });
+  const child = spawn(command, ['--model', model, ...shape, ...more, ...args], { stdio: 'ignore' });
   try {
     await untilHealthy(client, child);
     const { body } = await client.request({
       path: '/completion',
       method: 'POST',
       headers: { 'content-type': 'application/json' },
-      body: JSON.stringify({ prompt: PROMPT, n_predict: 1 }),
+      body: JSON.stringify({ prompt, n_predict: 1 }),
     });
     await body.dump();
     return performance.now() - startedAt;

@@ -1,0 +1,213 @@
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
+import { LlamaCppProvider } from '../../src/core/llm/llama-cpp-provider.ts';
+import { IdsJournal } from '../../src/core/openai/continuation/ids-journal.ts';
+import type { StreamJournal } from '../../src/core/openai/continuation/continuation.ts';
+import { ReplayJournal } from '../../src/core/openai/continuation/replay-journal.ts';
+import { TextJournal } from '../../src/core/openai/continuation/text-journal.ts';
+import type { Benchmark, BenchContext } from '../bench-context.ts';
+import { findEngine, temporaryModel } from '../real-engine.ts';
+import type { Figure } from '../report.ts';
+import { chatRequest, startRig } from '../rig.ts';
+import { shuffled } from '../statistics.ts';
+import { coldStartToToken } from './recovery.ts';
+
+const STREAMS = 32;
+/** Events of an answer beyond its tokens: the one with the timings, and `[DONE]`. */
+const CLOSING_EVENTS = 2;
+
+/** What it costs that streams could go on, while none has to. */
+export const continuationCost: Benchmark = {
+  name: 'continuation-cost',
+  summary: 'CPU per server-sent event, and memory per stream, for being able to go on',
+  async run(context) {
+    return [...(await cpuPerFrame(context)), ...journals(context)];
+  },
+};
+
+/** The same gateway with and without, asked in turns: what is compared is one process with itself. */
+async function cpuPerFrame({ rounds, random, quick, progress }: BenchContext): Promise<Figure[]> {
+  await using rig = await startRig(['llamero']);
+  const [llamero] = rig.subjects;
+  if (llamero === undefined) throw new Error('llamero is not in the rig');
+  const count = quick ? 200 : 600;
+  const body = chatRequest({ kind: 'stream', count, intervalMs: 2 });
+  const micros: Record<'fast' | 'off', number[]> = { fast: [], off: [] };
+  for (let round = 0; round <= rounds; round += 1) {
+    progress(round === 0 ? 'warming up' : `round ${round} of ${rounds}`);
+    for (const mode of shuffled(['fast', 'off'] as const, random)) {
+      const subject = { ...llamero, headers: { 'x-stream-continuation': mode } };
+      const before = await subject.gateway?.usage();
+      const job = { connections: STREAMS, requests: STREAMS, body, events: count + CLOSING_EVENTS };
+      const { events } = await rig.run(subject, job);
+      const after = await subject.gateway?.usage();
+      if (round > 0) micros[mode].push(((after?.cpuMicros ?? 0) - (before?.cpuMicros ?? 0)) / events);
+    }
+  }
+  return [
+    {
+      name: 'CPU per SSE frame with continuation (replay), against without',
+      unit: '×',
+      values: micros.fast.map((value, round) => value / (micros.off[round] ?? Number.NaN)),
+      reach: { atMost: 1.05 },
+    },
+    { name: '– with', unit: 'µs', values: micros.fast },
+    { name: '– without', unit: 'µs', values: micros.off },
+  ];
+}
+
+const JOURNALS: readonly { name: string; make: () => StreamJournal; event: (position: number) => Buffer }[] = [
+  { name: 'ids', make: () => new IdsJournal(), event: idEvent },
+  { name: 'text', make: () => new TextJournal('chat'), event: textEvent },
+  { name: 'replay', make: () => new ReplayJournal('chat'), event: textEvent },
+];
+const LONG = 32_768;
+const USUAL = 2048;
+
+/** Each kind of journal for itself, on events as llama-server writes them; nothing else runs. */
+function journals({ rounds }: BenchContext): Figure[] {
+  const figures: Figure[] = [];
+  for (const { name, make, event } of JOURNALS) {
+    const events = Array.from({ length: LONG }, (_, index) => event(index + 1));
+    const values = Array.from({ length: rounds + 1 }, () => nanosecondsPerEvent(make(), events) / 1000);
+    figures.push({ name: `journal of ${name}: time per event`, unit: 'µs', values: values.slice(1) });
+    for (const tokens of [USUAL, LONG]) {
+      const kilobytes = kilobytesPerStream(make, events.slice(0, tokens));
+      figures.push({ name: `– memory of a stream of ${tokens} tokens`, unit: 'KB', values: [kilobytes] });
+    }
+  }
+  return figures;
+}
+
+function nanosecondsPerEvent(journal: StreamJournal, events: readonly Buffer[]): number {
+  const startedAt = process.hrtime.bigint();
+  for (const event of events) journal.note(event);
+  return Number(process.hrtime.bigint() - startedAt) / events.length;
+}
+
+function kilobytesPerStream(make: () => StreamJournal, events: readonly Buffer[]): number {
+  const count = 64;
+  const before = bytesInUse();
+  const all = Array.from({ length: count }, () => {
+    const journal = make();
+    for (const event of events) journal.note(event);
+    return journal;
+  });
+  const bytes = (bytesInUse() - before) / all.length;
+  return bytes / 1024;
+}
+
+function bytesInUse(): number {
+  setFlagsFromString('--expose-gc');
+  const collect = runInNewContext('gc') as () => void;
+  // What the first pass finds, the second gives back.
+  for (let pass = 0; pass < 3; pass += 1) collect();
+  const { heapUsed, external } = process.memoryUsage();
+  return heapUsed + external;
+}
+
+function idEvent(position: number): Buffer {
+  const data = { index: 0, content: ' word', tokens: [position], stop: false, id_slot: -1 };
+  return Buffer.from(`data: ${JSON.stringify({ ...data, tokens_predicted: position, tokens_evaluated: 9 })}\n\n`);
+}
+
+function textEvent(position: number): Buffer {
+  const delta = position === 1 ? { role: 'assistant', content: null } : { content: ' word' };
+  const choices = [{ finish_reason: null, index: 0, delta }];
+  const names = { created: 1, id: 'chatcmpl-x', model: 'm', system_fingerprint: 'b1', object: 'chat.completion.chunk' };
+  return Buffer.from(`data: ${JSON.stringify({ choices, ...names })}\n\n`);
+}
+
+const TOKENS = 60;
+/** The engine is killed here. */
+const KILLED_AT = 30;
+/** Some 12 ms a token on one core: a decoding that can be seen. */
+const BALLAST_BYTES = 180_000_000;
+const PROMPT = 'Once upon a time';
+/** The prompt, and any tokens in the place of those that a stream has when its engine is killed. */
+const AS_MUCH = [PROMPT, ...Array.from({ length: KILLED_AT }, (_, index) => 300 + index)];
+const SHAPE = ['--threads', '1', '--flash-attn', 'off'];
+const RESTART = { maxRestarts: 1000, window: 60_000, delay: 1, backoffMultiplier: 1, maxDelay: 1 };
+
+type Piece = AsyncIterable<{ readonly text: string }>;
+type Way = (provider: LlamaCppProvider) => Piece;
+const GREEDY = { maxTokens: TOKENS, temperature: 0 };
+const WAYS: readonly { name: string; stream: Way }[] = [
+  { name: 'token ids', stream: (provider) => provider.stream(PROMPT, GREEDY) },
+  { name: 'text', stream: (provider) => provider.chatStream([{ role: 'user', content: PROMPT }], GREEDY) },
+  {
+    name: 'replay',
+    stream: (provider) =>
+      provider.chatStream([{ role: 'user', content: PROMPT }], { ...GREEDY, continuation: 'exact' }),
+  },
+];
+
+/** How long a stream pauses whose engine is killed. */
+export const continuationPause: Benchmark = {
+  name: 'continuation-pause',
+  summary: `SIGKILL of the engine at token ${KILLED_AT} of ${TOKENS} until the next token of the stream, beside a cold start by hand`,
+  async run({ rounds, random, progress }) {
+    const command = await findEngine();
+    await using stack = new AsyncDisposableStack();
+    const model = await temporaryModel(stack, { ballastBytes: BALLAST_BYTES });
+    const engine = { command, parallel: 1, ctxSize: 1024, args: SHAPE, restart: RESTART };
+    const provider = stack.use(new LlamaCppProvider({ model, engine }));
+    await provider.start();
+    const cold: number[] = [];
+    const pauses = new Map(WAYS.map(({ name }) => [name, [] as number[]]));
+    for (let round = 0; round <= rounds; round += 1) {
+      progress(round === 0 ? 'warming up' : `round ${round} of ${rounds}`);
+      const measures = [
+        async () => cold.push(await coldStartToToken(command, model, SHAPE, AS_MUCH)),
+        ...WAYS.map(
+          ({ name, stream }) =>
+            async () =>
+              pauses.get(name)?.push(await pauseOf(provider, stream)),
+        ),
+      ];
+      for (const measure of shuffled(measures, random)) await measure();
+      // The first start reads the files from the disk.
+      if (round === 0) for (const values of [cold, ...pauses.values()]) values.length = 0;
+    }
+    return [
+      ...WAYS.flatMap(({ name }): Figure[] => {
+        const values = pauses.get(name) ?? [];
+        return [
+          {
+            name: `engine killed → next token, by ${name}, beyond its cold start`,
+            unit: 'ms',
+            values: values.map((ms, round) => ms - (cold[round] ?? Number.NaN)),
+            // A replay decodes again what was there.
+            ...(name === 'replay' ? {} : { reach: { atMost: 100 } }),
+          },
+          { name: '– killed → next token', unit: 'ms', values },
+        ];
+      }),
+      { name: 'cold start → first token behind as many tokens, by hand', unit: 'ms', values: cold },
+    ];
+  },
+};
+
+/** From the kill to the end of the longest wait for a piece of text behind it: what was on its way at the kill still comes. */
+async function pauseOf(provider: LlamaCppProvider, stream: Way): Promise<number> {
+  let pieces = 0;
+  let killedAt = 0;
+  let lastAt = 0;
+  let longestMs = 0;
+  let pauseMs = 0;
+  for await (const { text } of stream(provider)) {
+    if (text === '') continue;
+    pieces += 1;
+    const now = performance.now();
+    if (killedAt > 0 && now - lastAt > longestMs) {
+      longestMs = now - lastAt;
+      pauseMs = now - killedAt;
+    }
+    lastAt = now;
+    const { pid } = provider.status();
+    if (pieces !== KILLED_AT || pid === null) continue;
+    process.kill(pid, 'SIGKILL');
+    killedAt = performance.now();
+  }
+  return pauseMs;
+}
