@@ -28,7 +28,7 @@ export interface MeasureLeakOptions<Subject> {
   readonly close?: (subject: Subject) => unknown;
   /**
    * Classes of which not a single object more may live than before, beside Node's own (sockets, servers, messages of HTTP, child
-   * processes, timers, AbortSignals). Of every other class, and of functions, none may live longer for each fifth unit.
+   * processes, timers, AbortSignals). Of every other class, and of functions of one name, as many as half of the units are too many, from 50 on.
    */
   readonly classes?: readonly { readonly name: string }[];
   /** What else must not grow while the subject is open: listeners, sizes of maps. */

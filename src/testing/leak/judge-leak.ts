@@ -28,8 +28,10 @@ export interface MemoryGrowth extends Slope {
 /** Bytes per unit of work, by kind of memory. */
 export type GrowthLimits = Readonly<Record<MemoryKind, number>>;
 
-/** Who leaves one object behind with each fifth unit of work, leaks; what is loaded late or cached makes far fewer. */
-const UNITS_PER_OBJECT = 5;
+/** Who leaves one object behind with every other unit of work, leaks; what is loaded late or cached makes fewer. */
+const OBJECTS_PER_UNIT = 0.5;
+/** So many come and go with the connections that happen to be open. */
+const FEW_OBJECTS = 50;
 
 /** What there is more of than before; what there is less of has only been let go late. */
 export function grownCounts(before: Counts, after: Counts): CountGrowth[] {
@@ -39,9 +41,10 @@ export function grownCounts(before: Counts, after: Counts): CountGrowth[] {
 /** What grew during so many units: anything of what is counted exactly, and of the rest what grew with the units. */
 export function grownWithUnits(before: LiveCounts, after: LiveCounts, units: number): CountGrowth[] {
   const others = growths(before.other, after.other);
+  const many = Math.max(FEW_OBJECTS, units * OBJECTS_PER_UNIT);
   return [
     ...grownCounts(before.exact, after.exact),
-    ...others.filter((growth) => growth.after - growth.before >= Math.max(1, units / UNITS_PER_OBJECT)),
+    ...others.filter((growth) => growth.after - growth.before >= many),
   ];
 }
 

@@ -29,27 +29,31 @@ const BEHAVIOURS = {
 
 /** Name of a double. */
 export type EngineName = keyof typeof BEHAVIOURS;
-/** Where the doubles are. */
+/** Where the doubles are, as far as they were asked for. */
 export type EngineUrls = Readonly<Record<EngineName, string>>;
 
-/** All doubles, running. */
+/** The doubles of a test file. */
 export interface Engines extends AsyncDisposable {
-  readonly urls: EngineUrls;
+  /** Addresses of those doubles, and of no others; each is started once, when it is first asked for. */
+  urls(names: readonly EngineName[]): Promise<EngineUrls>;
 }
 
-/** Starts every double once for all measurements. Their logs are kept in this process, which is why none is made in it. */
-export async function startEngines(): Promise<Engines> {
-  const names = Object.keys(BEHAVIOURS) as EngineName[];
-  const started = await Promise.allSettled(
-    names.map((name) => startFakeLlamaServer({ slots: SLOTS, ...(BEHAVIOURS[name] as FakeLlamaServerOptions) })),
-  );
-  const doubles = started.flatMap((result) => (result.status === 'fulfilled' ? [result.value] : []));
-  const stop = async (): Promise<void> => void (await Promise.all(doubles.map((double) => double.stop())));
-  const failed = started.find((result) => result.status === 'rejected');
-  if (failed !== undefined) {
-    await stop();
-    throw failed.reason;
-  }
-  const urls = Object.fromEntries(names.map((name, index) => [name, (doubles[index] as FakeLlamaServer).url]));
-  return { urls: urls as EngineUrls, [Symbol.asyncDispose]: stop };
+/** Doubles for all measurements. Their logs are kept in this process, which is why nothing is measured in it. */
+export function openEngines(): Engines {
+  const running = new Map<EngineName, Promise<FakeLlamaServer>>();
+  const start = (name: EngineName): Promise<FakeLlamaServer> => {
+    const double = running.get(name) ?? startFakeLlamaServer({ slots: SLOTS, ...BEHAVIOURS[name] });
+    running.set(name, double);
+    return double;
+  };
+  return {
+    async urls(names) {
+      const urls: Partial<Record<EngineName, string>> = {};
+      for (const name of names) urls[name] = (await start(name)).url;
+      return urls as EngineUrls;
+    },
+    async [Symbol.asyncDispose]() {
+      await Promise.allSettled([...running.values()].map(async (double) => (await double).stop()));
+    },
+  };
 }

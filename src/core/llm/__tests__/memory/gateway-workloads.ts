@@ -45,8 +45,7 @@ export const served: Workload = ({ urls, tally }) =>
       await Promise.all([provider.cleanup(), slowProvider.cleanup()]);
     },
     counts: ({ provider, slowProvider }: Served) => listeners({ provider, slowProvider }),
-    unitsPerBatch: 30,
-    limits: { heap: 4096 },
+    unitsPerBatch: 20,
   });
 
 /** A gateway per unit, with one answered request. */

@@ -70,7 +70,7 @@ export const cancelled: Workload = ({ urls, tally }) => {
 export const protectedOnes: Workload = ({ urls, tally }) =>
   overProviders({
     open: () => {
-      const limited = connectTo(urls.plain, { rateLimit: { requestsPerMinute: 1, maxClients: 16 } });
+      const limited = connectTo(urls.plain, { rateLimit: { requestsPerMinute: 1, maxClients: 10 } });
       const providers = {
         busy: connectTo(urls.busy, PATIENT),
         breaking: connectTo(urls.breaking, PATIENT),
@@ -83,7 +83,8 @@ export const protectedOnes: Workload = ({ urls, tally }) =>
     run: async ({ busy, breaking, limited }, unit) => {
       await tally.of(busy.generate(`prompt ${unit}`));
       await tally.of(breaking.generate(`prompt ${unit}`, { maxTokens: 8 }));
-      const client = { userId: `user ${unit}` };
+      // More than are remembered, so that each is forgotten before it comes again.
+      const client = { userId: `user ${unit % 20}` };
       await tally.of(limited.generate('Hello', { maxTokens: 1, client }));
       await tally.of(limited.generate('Hello', { maxTokens: 1, client }));
     },

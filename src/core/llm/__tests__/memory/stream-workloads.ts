@@ -16,8 +16,7 @@ export const readSlowly: Workload = ({ urls, tally }) =>
       tally.add(`${parts} parts`);
     },
     counts: (provider) => listeners({ provider }),
-    unitsPerBatch: 20,
-    limits: { heap: 4096 },
+    unitsPerBatch: 12,
   });
 
 /** Streams that are never read, that are left before anything came, with and without a pending read, and that are left in the middle. */
@@ -28,9 +27,10 @@ export const abandoned: Workload = ({ urls, tally }) =>
       provider.stream(`never read ${unit}`);
       await provider.stream(`left unread ${unit}`).return?.();
       const early = provider.stream(`left early ${unit}`);
-      const pending = early.next();
+      // Whoever leaves while a read is pending hears of it there.
+      const pending = tally.of(early.next());
       await early.return?.();
-      tally.add((await pending).done === true ? 'left before the first byte' : 'was too late');
+      await pending;
       for await (const part of provider.chatStream([{ role: 'user', content: `left midway ${unit}` }])) {
         if (part.text === '') continue;
         tally.add('left midway');

@@ -20,7 +20,11 @@ export type Measurement = (common: CommonOptions) => Promise<LeakReport>;
 /** What is done over and over. */
 export type Workload = (context: WorkloadContext) => Measurement;
 
+/** A unit is several requests; the requirements allow 10 KB of heap for each, and 5 MB of all memory for 1,000. */
+const LIMITS = { heap: 4096, external: 4096, anonymous: 20_480 };
+
 /** A measurement with these options. */
 export function measurement<Subject>(options: MeasureLeakOptions<Subject>): Measurement {
-  return (common) => measureLeak({ ...common, ...options });
+  const limits = { ...LIMITS, ...options.limits };
+  return (common) => measureLeak({ unitsPerBatch: 25, warmupBatches: 2, ...common, ...options, limits });
 }
