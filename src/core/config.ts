@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { LlameroError } from './errors.ts';
+import { ALERT_NAMES } from './events.ts';
 
 /**
  * The one schema of llamero's configuration: types, defaults, validation, JSON Schema and documentation all come from
@@ -126,6 +127,58 @@ const traces = z.strictObject({
     .describe("Whether a caller's traceparent decides if its request is sampled; if not, sampleRatio does for all"),
   serviceName: z.string().min(1).nullable().default(null).describe("service.name of the spans; null: 'llamero'"),
   exportInterval: positiveMilliseconds('How long spans are gathered before they are sent').default(5_000),
+});
+
+const alertRule = z.strictObject({
+  enabled: z.boolean().optional().describe('Whether the alert is looked for at all; default true'),
+  threshold: z.number().min(0).optional().describe('What its value must exceed; of the alerts that have a threshold'),
+  for: milliseconds('How long its symptom must last before it fires').optional(),
+  window: positiveMilliseconds('The time that is looked back upon; of the alerts that look back').optional(),
+});
+
+/** Where what the configuration says is quoted by no message: the address of a webhook often is what lets in. */
+const SECRET_PATH = /^alerts\.webhook\b/;
+
+const alerts = z.strictObject({
+  enabled: z.boolean().default(true).describe('Whether `llamero serve` looks for alerts itself'),
+  interval: positiveMilliseconds('How often alerts are evaluated').min(50).default(15_000),
+  rules: z
+    .partialRecord(z.enum(ALERT_NAMES), alertRule)
+    .default({})
+    .describe('What is different from docs/alerts.md, by name of the alert'),
+  runbook: z
+    .string()
+    .min(1)
+    .default('docs/runbook.md')
+    .describe('Address of the runbook; `#` and the name of the alert in lower case follow it'),
+  webhook: z
+    .strictObject({
+      url: z
+        .url({ protocol: /^https?$/ })
+        .nullable()
+        .default(null)
+        .describe('Where alerts are sent that fire or are resolved; null: nowhere'),
+      secretFile: z
+        .string()
+        .min(1)
+        .nullable()
+        .default(null)
+        .describe('File of the secret that signs them; LLAMERO_ALERTS_WEBHOOK_SECRET instead of it; neither: unsigned'),
+      timeout: positiveMilliseconds('How long the receiver may take to answer').default(5_000),
+      retryDelay: positiveMilliseconds('Delay before the second try; it doubles with each').default(1_000),
+      maxDelay: positiveMilliseconds('Longest delay between two tries').default(60_000),
+      deadline: positiveMilliseconds('A message that could not be delivered for this long is given up').default(
+        900_000,
+      ),
+      maxQueue: z
+        .number()
+        .int()
+        .min(1)
+        .max(10_000)
+        .default(100)
+        .describe('Messages that may wait; beyond that the oldest is dropped'),
+    })
+    .prefault({}),
 });
 
 /** The schema; parse through {@link parseConfig}, which turns its complaints into one readable error. */
@@ -280,6 +333,7 @@ export const configSchema = z.strictObject({
         .describe('Metrics under the names of the OpenTelemetry conventions for generative AI as well (gen_ai_*)'),
     })
     .prefault({}),
+  alerts: alerts.prefault({}),
   log: z
     .strictObject({
       level: z
@@ -354,7 +408,7 @@ function describeIssue(issue: z.core.$ZodIssue): Problem[] {
       return { path: full, text: `${full}: unknown key` };
     });
   }
-  const came = show(issue.input);
+  const came = SECRET_PATH.test(path) ? 'what is not shown' : show(issue.input);
   const expected =
     issue.code === 'invalid_union'
       ? `expected ${issue.errors.flatMap((branch) => branch.map((inner) => expectation(inner))).join(' or ')}`

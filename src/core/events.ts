@@ -137,8 +137,66 @@ export interface LlameroEvents {
   'engine-state': [{ from: EngineStateName; to: EngineStateName; generation: number }];
   /** Nothing else ran in llamero's process for `ms`. `stack`: what ran then, innermost first; null where it is not known. */
   'event-loop-stall': [{ ms: number; stack: readonly string[] | null }];
+  /** The state of an alert changed; once for each change. Carries no prompt, client or address. See docs/alerts.md. */
+  alert: [AlertChange];
   /** One line of the engine's log, as it came. May hold prompts at debug verbosity: log it only when asked to. */
   'engine-log': [{ generation: number; line: string }];
+}
+
+/**
+ * Names of the alerts, the same as those of the Prometheus rules. `telemetry/alerts/alert-definitions.ts` says what each means; the
+ * names are here because events and configuration have them too.
+ */
+export const ALERT_NAMES = [
+  'LlameroErrorRatioHigh',
+  'LlameroSilentTruncation',
+  'LlameroFirstTokenSlow',
+  'LlameroQueueWaitLong',
+  'LlameroEngineDown',
+  'LlameroEngineFailed',
+  'LlameroEngineCrashLoop',
+  'LlameroEngineHung',
+  'LlameroCircuitOpen',
+  'LlameroEngineMemoryGrowing',
+  'LlameroMemoryShort',
+  'LlameroFileDescriptorsLow',
+  'LlameroEventLoopDelayed',
+  'LlameroRateLimitStoreDown',
+] as const;
+
+/** Name of an alert. */
+export type AlertName = (typeof ALERT_NAMES)[number];
+
+/** `critical`: somebody has to look now, whatever the hour; `warning`: today. */
+export type AlertSeverity = 'critical' | 'warning';
+
+/** As in Prometheus: the symptom is there, but not for long enough; it is; it was, and is gone. */
+export type AlertStateName = 'pending' | 'firing' | 'resolved';
+
+/** What is told of an alert. Times are ISO 8601 in UTC. */
+export interface AlertReport {
+  readonly name: AlertName;
+  readonly severity: AlertSeverity;
+  readonly state: AlertStateName;
+  /** What tells alerts of one name apart, `{ model: 'tiny' }` for example. */
+  readonly labels: Readonly<Record<string, string>>;
+  /** What is wrong, in a few words; the same at all times. */
+  readonly summary: string;
+  /** The same with figures of this moment, or of the last moment at which the symptom was there. */
+  readonly description: string;
+  /** What was compared with the threshold: seconds, a ratio, a count, bytes, or 1 for yes. */
+  readonly value: number;
+  /** When the symptom began. */
+  readonly since: string;
+  /** When it was gone; null while it is not. */
+  readonly resolvedAt: string | null;
+  /** Where it is written what to do. */
+  readonly runbook: string;
+}
+
+/** An alert that has changed its state. A symptom that goes before its time is `inactive` again. */
+export interface AlertChange extends Omit<AlertReport, 'state'> {
+  readonly state: AlertStateName | 'inactive';
 }
 
 /** Memory of an engine, in bytes; see the event `engine-memory`. */
