@@ -1,6 +1,8 @@
+import type { Client } from './admission/client.ts';
 import { FairQueue } from './admission/fair-queue.ts';
 import type { FairnessReport } from './admission/fair-queue.ts';
 import { MemoryGuard } from './admission/memory-guard.ts';
+import type { RateLimitState } from './admission/rate-limit-policy.ts';
 import { RateLimits } from './admission/rate-limits.ts';
 import type { Config } from './config.ts';
 import { EngineCall } from './engine-call.ts';
@@ -104,6 +106,11 @@ export class Pipeline {
       limitedClients: limits.clients,
       fairness: queue.fairness(),
     };
+  }
+
+  /** What a client has left of its limits, as far as known without asking anybody. */
+  limitsOf(client: Client): RateLimitState {
+    return this.#context.limits.leftOf(client);
   }
 
   /** Sends one request. Never throws: everything that can happen reaches the sink. The sink may be called before this returns. */

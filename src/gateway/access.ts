@@ -55,24 +55,16 @@ export function decideAccess(
 }
 
 /**
- * Decides on a request, already let in, to a route that does something to the running server: from this machine whoever is
- * let in, from elsewhere a key that may administer.
+ * Decides on a request, already let in, to a route that does something to the running server. Where there are keys it takes
+ * one that may administer, from this machine too: a reverse proxy that tells nothing of its callers would make them all local.
  *
- * @param apiKey What {@link decideAccess} gave out.
+ * @param apiKey What {@link decideAccess} gave out; null: there are no keys, and the call comes from this machine.
  * @returns the reason to refuse, or null.
  */
-export function refuseAdmin(
-  rules: AccessRules,
-  apiKey: ApiKeyEntry | null,
-  headers: IncomingHttpHeaders,
-  remoteAddress: string | undefined,
-): LlameroError | null {
+export function refuseAdmin(apiKey: ApiKeyEntry | null): LlameroError | null {
   if (apiKey === null || apiKey.mayAdminister === true) return null;
-  if (isFromHere(headers, remoteAddress, rules.trustedProxies)) return null;
-  return new LlameroError(
-    'permission_denied',
-    'From another machine this route needs a key that may administer: `llamero keys add NAME --admin`.',
-  );
+  const message = 'This route needs a key that may administer: `llamero keys add NAME --admin`.';
+  return new LlameroError('permission_denied', message);
 }
 
 /** Whether an address is this machine's loopback. A socket without one is not: its client has just broken off. */

@@ -38,13 +38,17 @@ export function refuseAndClose(
   request: GatewayRequest,
   response: GatewayResponse,
   error: LlameroError,
-  dialect: Dialect,
-  lingerMs: number,
+  {
+    dialect,
+    lingerMs,
+    more,
+  }: { readonly dialect: Dialect; readonly lingerMs: number; readonly more: readonly string[] },
 ): void {
   const body = errorBody(error, dialect);
   response.writeHead(error.status, [
     ...errorHeaders(error, body, response.requestId),
     ...response.corsHeaders,
+    ...more,
     'connection',
     'close',
   ]);

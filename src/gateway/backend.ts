@@ -1,3 +1,5 @@
+import type { Client } from '../core/admission/client.ts';
+import type { RateLimitState } from '../core/admission/rate-limit-policy.ts';
 import type { Config } from '../core/config.ts';
 import type { LlameroEmitter } from '../core/events.ts';
 import type { Exchange, PipelineRequest, ResponseSink } from '../core/exchange.ts';
@@ -16,6 +18,8 @@ export interface GatewayBackend {
   readonly config?: Config;
   /** Runs one request; the answer arrives in `sink`, possibly before this returns. */
   exchange(request: PipelineRequest, sink: ResponseSink): Exchange;
+  /** What a client has left of its limits, for the headers of what is refused before the limits are asked. */
+  limitsOf?(client: Client): RateLimitState;
   /** A planned restart that loses no request; without it there is no route for one. @throws LlameroError */
   restartEngine?(): Promise<EngineRestart>;
   /** What is known of the engine now; shown whole at `/admin/status`, only `state` at `/health`. */

@@ -59,7 +59,7 @@ export function createFrontDoor(context: RelayContext, rules: AccessRules, own: 
     const access = decideAccess(rules, request.headers, request.socket.remoteAddress);
     if (access instanceof LlameroError) return access;
     if (known?.admin === true) {
-      const refusal = refuseAdmin(rules, access, request.headers, request.socket.remoteAddress);
+      const refusal = refuseAdmin(access);
       if (refusal !== null) return refusal;
     }
     try {

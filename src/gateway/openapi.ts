@@ -93,7 +93,7 @@ function paths(): Json {
   return all;
 }
 
-/** Routes that from other machines need a key which may administer. */
+/** Routes that, where there are keys, need one which may administer. */
 function addDebugPaths(all: Record<string, Json>): void {
   const written = { '200': json('Name and size of the file, on the machine of the gateway'), ...failures() };
   const seconds = {

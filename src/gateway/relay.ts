@@ -350,7 +350,11 @@ export class Relay implements ResponseSink, KeptAnswer {
     this.#body = null;
     this.#moreBody = null;
     this.#settle();
-    refuseAndClose(this.#request, this.#response, error, this.#route.dialect, this.#context.limits.lingerMs);
+    refuseAndClose(this.#request, this.#response, error, {
+      dialect: this.#route.dialect,
+      lingerMs: this.#context.limits.lingerMs,
+      more: this.#limitHeaders(),
+    });
   }
 
   #fail(error: LlameroError): void {
@@ -382,7 +386,8 @@ export class Relay implements ResponseSink, KeptAnswer {
   }
 
   #limitHeaders(): readonly string[] {
-    return this.#limits === null ? [] : rateLimitHeaders(this.#limits);
+    const state = this.#limits ?? this.#context.backend.limitsOf?.(this.#response.client) ?? null;
+    return state === null ? [] : rateLimitHeaders(state);
   }
 }
 

@@ -1,4 +1,5 @@
 import { CLIENT_POOLS, type ClientPool } from './client.ts';
+import type { RateLimitState } from './rate-limit-policy.ts';
 
 /** What rate limiting remembers of one client. */
 export interface KnownClient {
@@ -18,6 +19,8 @@ export interface KnownClient {
   /** Refusals since the last one that was reported. */
   refusals: number;
   refusalReportedMs: number;
+  /** What its last request that asked was told, and when (`Date.now()`); null: nothing yet. */
+  told: { readonly state: RateLimitState; readonly atMs: number } | null;
   older: KnownClient | null;
   newer: KnownClient | null;
 }
@@ -46,6 +49,11 @@ export class ClientTable {
   /** Clients in the table. */
   get size(): number {
     return this.#clients.size;
+  }
+
+  /** The client of that key, if it is known; this does not count as seeing it. */
+  find(key: string): KnownClient | null {
+    return this.#clients.get(key) ?? null;
   }
 
   /** The client of that key, now the most recently seen one; a new one if it is not known. */
@@ -157,6 +165,7 @@ function newClient(key: string, pool: ClientPool, nowMs: number): KnownClient {
     turn: null,
     refusals: 0,
     refusalReportedMs: 0,
+    told: null,
     older: null,
     newer: null,
   };

@@ -170,6 +170,25 @@ export function stateAfter(claims: readonly Claim[], readings: readonly Reading[
   return { windows };
 }
 
+/** What was told `elapsedMs` ago, as it is now if nothing was used since. */
+export function stateLater({ windows }: RateLimitState, elapsedMs: number): RateLimitState {
+  const later = ({ window, limit, remaining, resetMs }: WindowState): WindowState =>
+    resetMs <= elapsedMs
+      ? { window, limit, remaining: limit, resetMs: 0 }
+      : { window, limit, remaining, resetMs: resetMs - elapsedMs };
+  return { windows: windows.map(later) };
+}
+
+/** What a client has that has used nothing. */
+export function untouchedState(limits: ClientLimits, windows: readonly RateLimitWindow[]): RateLimitState {
+  const states: WindowState[] = [];
+  for (const window of windows) {
+    const limit = limits[window.name];
+    if (limit !== null) states.push({ window, limit, remaining: limit, resetMs: 0 });
+  }
+  return { windows: states };
+}
+
 function overlay(own: Partial<ClientLimits>, inherited: ClientLimits): ClientLimits {
   const pick = (name: RateLimitName) => (own[name] === undefined ? inherited[name] : own[name]);
   return {

@@ -13,8 +13,11 @@ import {
   keptOf,
   poolLimits,
   RATE_LIMIT_WINDOWS,
+  untouchedState,
   stateAfter,
+  stateLater,
   type Claim,
+  type RateLimitState,
   type RateLimitWindow,
   type Reading,
   type RequestSize,
@@ -92,6 +95,16 @@ export class RateLimits {
   /** False when nothing is limited for this client: then there is no need for {@link admit}. */
   needsCheck(client: Client): boolean {
     return !isUnlimited(clientLimits(client, this.#pools));
+  }
+
+  /**
+   * What the client has left, for answers to requests that were refused before their limits were asked. It costs and waits for
+   * nothing: what other processes have counted since in a shared store is not in it.
+   */
+  leftOf(client: Client): RateLimitState {
+    const told = this.#clients.find(client.key)?.told ?? null;
+    if (told !== null) return stateLater(told.state, Date.now() - told.atMs);
+    return untouchedState(clientLimits(client, this.#pools), this.#windows);
   }
 
   /**
@@ -173,6 +186,7 @@ export class RateLimits {
     const verdict = decide(claims, readings, maxConcurrent === null || lease !== null);
     takeBack(reservation, verdict);
     const state = stateAfter(claims, readings, verdict);
+    client.told = { state, atMs: reservedAtMs };
     if (verdict.admitted) return new SettlingGrant(reservation, state, verdict.tokenBudget);
     lease?.release();
     const refusal = refusalOf(reservation, verdict, maxConcurrent);

@@ -96,6 +96,9 @@ const SIGNAL_CAUSES: Partial<Record<NodeJS.Signals, Omit<ExitCause, 'final'>>> =
   SIGSEGV: { name: 'segmentation_fault', message: 'llama-server crashed with a segmentation fault.' },
   SIGBUS: { name: 'segmentation_fault', message: 'llama-server crashed with a bus error.' },
   SIGABRT: { name: 'assertion', message: 'llama-server aborted.' },
+  // What a compiler makes of a check that failed, and a division by zero: nobody sends these from outside.
+  SIGTRAP: { name: 'assertion', message: 'A check inside llama-server failed.' },
+  SIGFPE: { name: 'assertion', message: 'llama-server crashed with an arithmetic error.' },
   SIGKILL: { name: 'killed', message: 'llama-server was killed by somebody.' },
 };
 

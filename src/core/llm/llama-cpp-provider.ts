@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import type { Client } from '../admission/client.ts';
 import { clientOf } from '../admission/client-options.ts';
 import { type Config, type ConfigInput, isProduction, parseConfig } from '../config.ts';
 import { AttachedEngine } from '../engine/attached-engine.ts';
@@ -13,6 +14,7 @@ import { continuationRules, planStream, type StreamRules } from '../openai/conti
 import { workOf } from '../openai/request-work.ts';
 import { engineRoute } from '../openai/routes.ts';
 import { tokenCountsOf } from '../openai/usage.ts';
+import type { RateLimitState } from '../admission/rate-limit-policy.ts';
 import { Pipeline, type PipelineStatus } from '../pipeline.ts';
 import { AnswerStream } from './answer-stream.ts';
 import { AuditedSink } from './audited-sink.ts';
@@ -333,6 +335,11 @@ export class LlamaCppProvider {
     }
     sink.onError(new LlameroError('engine_unavailable', 'llamero is shutting down.'));
     return { resume: () => undefined, cancel: () => undefined, queuePosition: () => null };
+  }
+
+  /** What a client of the gateway has left of its limits, for answers to requests that never came to {@link exchange}. */
+  limitsOf(client: Client): RateLimitState {
+    return this.#pipeline.limitsOf(client);
   }
 
   get #env(): NodeJS.ProcessEnv {

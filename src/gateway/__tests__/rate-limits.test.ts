@@ -39,6 +39,21 @@ describe('limits of a client', { timeout: 120_000 }, () => {
     });
     after(() => served[Symbol.asyncDispose]());
 
+    it('are told also where the limits were not asked, and cost nothing there', async () => {
+      const dora = { 'x-user-id': 'dora' };
+      const left = async (body: object | string, status: number) => {
+        const answer = await served.post(CHAT, body, dora);
+        await answer.text();
+        assert.equal(answer.status, status);
+        return ['limit', 'remaining', 'reset'].map((name) => answer.headers.get(`x-ratelimit-${name}-requests`));
+      };
+      assert.deepEqual(await left('{ no JSON', 400), ['3', '3', '0s']);
+      assert.deepEqual((await left(HELLO, 200)).slice(0, 2), ['3', '2']);
+      const [limit, remaining, reset] = await left('[]', 400);
+      assert.deepEqual([limit, remaining], ['3', '2']);
+      assert.match(reset ?? '', /^(1m0s|\d\ds)$/);
+    });
+
     it('are told on every answer: whole, streamed, failed and refused', async () => {
       const refusals = record(served, 'rate-limit');
       const responses = record(served, 'response');
