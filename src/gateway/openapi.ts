@@ -209,6 +209,10 @@ const REQUEST_HEADERS: readonly Json[] = [
   header('X-Stream-Continuation', 'How a stream goes on whose engine is lost. Default: as configured, `fast`.', {
     enum: ['fast', 'exact', 'off'],
   }),
+  header('X-Stream-Commit', 'Hold the stream back until its answer is complete, and JSON where JSON is asked for.', {
+    enum: ['complete'],
+  }),
+  header('X-Llamero-Trace', 'Anything but `false` or `0`: the last event tells how often the stream went on.'),
   header('X-Stream-Resume', 'Keep the stream for a client that loses its connection; see /v1/streams/{id}.', {
     type: 'boolean',
     default: false,
