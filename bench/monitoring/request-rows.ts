@@ -1,0 +1,215 @@
+import { quantileBy, quantiles, RATE, rates, type Row } from './panel.ts';
+
+/** What the callers notice: requests, their times and tokens, and the waiting for slots. */
+export const REQUEST_ROWS: readonly Row[] = [
+  {
+    title: 'At a glance',
+    panels: [
+      {
+        title: 'Requests',
+        description: 'Requests that ended, per second.',
+        unit: 'reqps',
+        as: 'value',
+        queries: [[`sum(rate(llamero_requests_total{@}[${RATE}]))`, 'requests']],
+      },
+      {
+        title: 'Failed',
+        description: 'Of all requests, those that failed through no fault of their callers.',
+        unit: 'percentunit',
+        as: 'value',
+        redFrom: 0.05,
+        queries: [
+          [
+            `sum(rate(llamero_request_errors_total{@, fault="server"}[${RATE}])) / sum(rate(llamero_requests_total{@}[${RATE}]))`,
+            'failed',
+          ],
+        ],
+      },
+      {
+        title: 'First token, p95',
+        description: 'What all but one in twenty streams wait at most.',
+        unit: 's',
+        as: 'value',
+        redFrom: 10,
+        queries: quantiles('llamero_time_to_first_token_seconds', 95),
+      },
+      {
+        title: 'Engines not ready',
+        description: 'Engines that take no requests at this moment.',
+        unit: 'short',
+        as: 'value',
+        redFrom: 1,
+        queries: [['count(llamero_engine_up{@} == 0) or vector(0)', 'not ready']],
+      },
+      {
+        title: 'Crashes',
+        description: 'Ends of engines that nobody asked for, in the time that is shown.',
+        unit: 'short',
+        as: 'value',
+        redFrom: 1,
+        queries: [['sum(increase(llamero_engine_crashes_total{@}[$__range]))', 'crashes']],
+      },
+      {
+        title: 'Silently cut streams',
+        description: 'Has to be 0: anything else is a defect of llamero.',
+        unit: 'short',
+        as: 'value',
+        redFrom: 1,
+        queries: [['sum(llamero_silent_truncations_total{@})', 'cut']],
+      },
+    ],
+  },
+  {
+    title: 'Traffic',
+    panels: [
+      {
+        title: 'Requests by outcome',
+        description: 'Refused requests count as failed, those whose caller went away as cancelled.',
+        unit: 'reqps',
+        as: 'stack',
+        queries: [rates('llamero_requests_total', 'outcome')],
+      },
+      {
+        title: 'Requests by route',
+        description: 'What llamero is used for.',
+        unit: 'reqps',
+        as: 'stack',
+        queries: [rates('llamero_requests_total', 'route')],
+      },
+      {
+        title: 'Failures by code',
+        description: 'What the codes mean is told in docs/gateway.md.',
+        unit: 'reqps',
+        as: 'stack',
+        queries: [
+          [`sum by (code, fault) (rate(llamero_request_errors_total{@}[${RATE}])) > 0`, '{{code}} ({{fault}})'],
+        ],
+      },
+    ],
+  },
+  {
+    title: 'Latency',
+    panels: [
+      {
+        title: 'Time to first token',
+        description: 'From the request to the first token of its stream: waiting, prompt and all.',
+        unit: 's',
+        queries: quantiles('llamero_time_to_first_token_seconds', 50, 95, 99),
+      },
+      {
+        title: 'Time to first token by model',
+        description: 'The same, for each model.',
+        unit: 's',
+        queries: [quantileBy('llamero_time_to_first_token_seconds', 95, 'model')],
+      },
+      {
+        title: 'Time per output token',
+        description: 'Between two tokens of a stream. A reader keeps up with 0.1 s.',
+        unit: 's',
+        queries: quantiles('llamero_time_per_output_token_seconds', 50, 95),
+      },
+      {
+        title: 'Waiting for an engine',
+        description:
+          'From the request to its first sending to an engine. Long: too few slots for the load, or no engine.',
+        unit: 's',
+        queries: quantiles('llamero_queue_wait_seconds', 50, 95, 99),
+      },
+      {
+        title: 'Prefill',
+        description: 'From the sending to the first token: the engine reads the prompt.',
+        unit: 's',
+        queries: quantiles('llamero_prefill_seconds', 50, 95),
+      },
+      {
+        title: 'Whole requests by route',
+        description: 'From the request to the end of its answer.',
+        unit: 's',
+        queries: [quantileBy('llamero_request_duration_seconds', 95, 'route')],
+      },
+      {
+        title: 'Added by llamero',
+        description: 'What llamero itself takes of a request before it is sent.',
+        unit: 's',
+        queries: quantiles('llamero_overhead_seconds', 50, 99),
+      },
+    ],
+  },
+  {
+    title: 'Tokens',
+    panels: [
+      {
+        title: 'Tokens',
+        description: 'Prompt: read by the engine. Cached: of prompts, but found in its cache. Completion: generated.',
+        unit: 'short',
+        queries: [rates('llamero_tokens_total', 'kind')],
+      },
+      {
+        title: 'Generated tokens by model',
+        description: 'Completion tokens per second.',
+        unit: 'short',
+        as: 'stack',
+        queries: [[`sum by (model) (rate(llamero_tokens_total{@, kind="completion"}[${RATE}]))`, '{{model}}']],
+      },
+      {
+        title: 'Prompts found in the cache',
+        description: 'Part of the prompt tokens that no engine had to read again.',
+        unit: 'percentunit',
+        queries: [
+          [
+            `sum(rate(llamero_tokens_total{@, kind="cached"}[${RATE}])) / sum(rate(llamero_tokens_total{@, kind=~"prompt|cached"}[${RATE}]))`,
+            'cached',
+          ],
+        ],
+      },
+    ],
+  },
+  {
+    title: 'Slots, queue, fairness',
+    panels: [
+      {
+        title: 'Slots',
+        description: 'All in use for long: the engine is at its limit, and the queue grows.',
+        unit: 'short',
+        queries: [
+          ['sum by (engine) (llamero_engine_slots_in_use{@})', 'in use, engine {{engine}}'],
+          ['sum by (engine) (llamero_engine_slots{@})', 'of engine {{engine}}'],
+        ],
+      },
+      {
+        title: 'Requests present',
+        description: 'In flight: entered and not yet ended. The rest wait for a slot, by class.',
+        unit: 'short',
+        queries: [
+          ['sum(llamero_requests_in_flight{@})', 'in flight'],
+          ['sum by (class) (llamero_queue_length{@})', 'waiting, {{class}}'],
+        ],
+      },
+      {
+        title: 'Clients',
+        description: 'Clients that have requests waiting, and those that the queue remembers.',
+        unit: 'short',
+        queries: [
+          ['sum(llamero_waiting_clients{@})', 'waiting'],
+          ['sum(llamero_known_clients{@})', 'known'],
+        ],
+      },
+      {
+        title: 'Fairness',
+        description: 'Difference in service between waiting clients, and what it never exceeds.',
+        unit: 'short',
+        queries: [
+          ['max(llamero_fairness_gap_tokens{@})', 'gap'],
+          ['max(llamero_fairness_bound_tokens{@})', 'bound'],
+        ],
+      },
+      {
+        title: 'Service by class',
+        description: 'Weighted tokens per second that each priority class gets.',
+        unit: 'short',
+        as: 'stack',
+        queries: [rates('llamero_service_tokens_total', 'class')],
+      },
+    ],
+  },
+];
