@@ -37,10 +37,11 @@ export async function tryFaults(plan: Plan, model: string, note: (row: Row) => v
       ...settings,
       engine: { ctxSize: 4096, args, ...engine, restart: { ...RESTART, ...engine?.restart } },
     });
+    const exits = record(served, 'engine-exit');
     for (const dialect of plan.dialects) {
       const expected = await ask(served, dialect, 'off', fault, {});
       for (const mode of plan.modes) {
-        const outcomes = await tryIndices({ plan, fault, served, dialect, mode, expected });
+        const outcomes = await tryIndices({ plan, fault, served, exits, dialect, mode, expected });
         const row = { fault: fault.name, route: dialect.path, mode, outcomes };
         rows.push(row);
         note(row);
@@ -54,15 +55,16 @@ interface Trial {
   readonly plan: Plan;
   readonly fault: Fault;
   readonly served: Served;
+  /** The ends of its engines so far. */
+  readonly exits: readonly unknown[];
   readonly dialect: TestDialect;
   readonly mode: string;
   readonly expected: Asked;
 }
 
-async function tryIndices({ plan, fault, served, dialect, mode, expected }: Trial): Promise<Outcome[]> {
+async function tryIndices({ plan, fault, served, exits, dialect, mode, expected }: Trial): Promise<Outcome[]> {
   const outcomes: Outcome[] = [];
   const step = plan.every ?? fault.step;
-  const exits = record(served, 'engine-exit');
   for (let index = 1 + (plan.offset % step); index <= TOKENS; index += step) {
     if (performance.now() > plan.untilMs) break;
     if (fault.readsLong === true) await freshEngine(served);
