@@ -93,13 +93,18 @@ function absolutePaths(content: unknown, directory: string): unknown {
   if (isRecord(result['engine']) && 'command' in result['engine']) {
     result['engine'] = { ...result['engine'], command: dotted(result['engine']['command']) };
   }
-  if (isRecord(result['gateway'])) {
-    const file = result['gateway']['apiKeyFile'];
-    if (typeof file === 'string' && file !== '' && !isAbsolute(file)) {
-      result['gateway'] = { ...result['gateway'], apiKeyFile: resolve(directory, file) };
-    }
+  if (isRecord(result['gateway'])) result['gateway'] = withAbsolute(result['gateway'], 'apiKeyFile', directory);
+  const { alerts } = result;
+  if (isRecord(alerts) && isRecord(alerts['webhook'])) {
+    result['alerts'] = { ...alerts, webhook: withAbsolute(alerts['webhook'], 'secretFile', directory) };
   }
   return result;
+}
+
+function withAbsolute(section: Record<string, unknown>, key: string, directory: string): Record<string, unknown> {
+  const file = section[key];
+  if (typeof file !== 'string' || file === '' || isAbsolute(file)) return section;
+  return { ...section, [key]: resolve(directory, file) };
 }
 
 function displayName(full: string, cwd: string): string {

@@ -1,6 +1,7 @@
 import { parseConfig } from '../core/config.ts';
 import type { Config } from '../core/config.ts';
 import { LlameroError } from '../core/errors.ts';
+import { alertRules } from '../telemetry/alerts/alert-rules.ts';
 import { chooseConfigurationFile, readConfigurationFile } from './configuration-file.ts';
 import type { ConfigurationFile } from './configuration-file.ts';
 import { readOptionValue, SERVE_OPTIONS } from './serve-options.ts';
@@ -75,12 +76,22 @@ interface Setting {
   from: string;
 }
 
+/** The address is a secret often, which stands in the environment rather than in a file. The secret itself is no configuration. */
+const WEBHOOK_VARIABLES = [
+  ['LLAMERO_ALERTS_WEBHOOK_URL', 'alerts.webhook.url'],
+  ['LLAMERO_ALERTS_WEBHOOK_SECRET_FILE', 'alerts.webhook.secretFile'],
+] as const;
+
 /** Later settings win over earlier ones: LOG_LEVEL < LLAMA_DEBUG < LLAMERO_LOG_LEVEL. */
 function environmentSettings(env: NodeJS.ProcessEnv): Setting[] {
   const settings: Setting[] = tracingSettings(env);
   const general = filled(env['LOG_LEVEL']);
   if (general !== undefined) settings.push({ key: 'log.level', value: general.toLowerCase(), from: 'LOG_LEVEL' });
   if (env['LLAMA_DEBUG'] === 'true') settings.push({ key: 'log.level', value: 'trace', from: 'LLAMA_DEBUG' });
+  for (const [from, key] of WEBHOOK_VARIABLES) {
+    const value = filled(env[from]);
+    if (value !== undefined) settings.push({ key, value, from });
+  }
   for (const option of SERVE_OPTIONS) {
     const text = filled(env[option.environment]);
     if (text === undefined) continue;
@@ -96,7 +107,10 @@ function filled(text: string | undefined): string | undefined {
 
 function parseWithOrigins(input: unknown, origin: (key: string) => string | null): Config {
   try {
-    return parseConfig(input);
+    const config = parseConfig(input);
+    // What only the table of alerts knows.
+    alertRules(config.alerts.rules);
+    return config;
   } catch (error) {
     if (!(error instanceof LlameroError) || !Array.isArray(error.details['problems'])) throw error;
     const problems = error.details['problems'].map((problem: unknown) => {

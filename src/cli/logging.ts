@@ -1,7 +1,7 @@
 import pino from 'pino';
 import type { DestinationStream, Logger } from 'pino';
 import type { Config } from '../core/config.ts';
-import type { LlameroEmitter, LlameroEvents, SettledRequest } from '../core/events.ts';
+import type { AlertChange, LlameroEmitter, LlameroEvents, SettledRequest } from '../core/events.ts';
 import { RecentLines } from './recent-lines.ts';
 import { describeError, harmlessEngineLog, hideSecrets } from './safe-log-fields.ts';
 
@@ -122,9 +122,19 @@ export function logEvents(logger: Logger, events: LlameroEmitter, options: Event
     listen('debug', 'engine-log', ({ line }) => logger.debug({ engine: line }, 'engine log'));
   }
   listen('warn', 'event-loop-stall', (fields) => logger.warn(fields, 'event loop stalled'));
+  listen('warn', 'alert', (change) => logAlert(logger, change));
   return () => {
     for (const detach of attached.splice(0)) detach();
   };
+}
+
+/** Warned of when it fires, told when it is over; pino keeps `name` for itself. */
+function logAlert(
+  logger: Logger,
+  { name, state, severity, labels, description, value, since, runbook }: AlertChange,
+): void {
+  const level = state === 'firing' ? 'warn' : state === 'resolved' ? 'info' : 'debug';
+  logger[level]({ alert: name, state, severity, labels, description, value, since, runbook }, `alert ${state}`);
 }
 
 /** The end of a request: at debug when it went well or was cancelled, else where somebody looks. */

@@ -10,6 +10,12 @@ export interface GatewayMetrics {
   text(): Promise<string>;
 }
 
+/** What `/admin/status` tells of alerts. */
+export interface GatewayAlerts {
+  /** Null: none are looked for. */
+  status(): Record<string, unknown> | null;
+}
+
 /** What the gateway needs of the provider behind it. */
 export interface GatewayBackend {
   /** With these, and the whole status of a `LlamaCppProvider`, its requests are counted for `/metrics`. */

@@ -10,7 +10,7 @@ import type { Diagnostics } from '../telemetry/diagnostics.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
 import { hostNameOf, type KeyVerifier } from './access.ts';
 import { AnswerKeeper } from './answer-keeper.ts';
-import type { GatewayBackend, GatewayMetrics } from './backend.ts';
+import type { GatewayAlerts, GatewayBackend, GatewayMetrics } from './backend.ts';
 import { createFrontDoor } from './front-door.ts';
 import { metricsOfProvider } from './gateway-metrics.ts';
 import { createHttpServer, type GatewayServer, onClientError, type RequestHandler } from './http-server.ts';
@@ -36,6 +36,8 @@ export interface GatewayOptions {
    * what it was given.
    */
   metrics?: GatewayMetrics | null;
+  /** Shown in `/admin/status`. Default: there is nothing about alerts in it. */
+  alerts?: GatewayAlerts;
   /** Answers `/admin/debug/*`. Default: there are no such routes. */
   diagnostics?: Diagnostics;
   /** Overrides of the limits that are no configuration keys. */
@@ -238,6 +240,7 @@ function ownContext(
 ) {
   return {
     backend: options.provider,
+    alerts: options.alerts ?? null,
     metrics,
     diagnostics: options.diagnostics ?? null,
     get closing() {

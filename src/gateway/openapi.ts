@@ -58,7 +58,7 @@ function paths(): Json {
     get: operation('livez', 'Whether the process answers', { security: OPEN, responses: { '200': json('It does') } }),
   };
   all['/admin/status'] = {
-    get: operation('admin.status', 'State of gateway and engine', {
+    get: operation('admin.status', 'State of gateway, engine and alerts', {
       responses: { '200': json('The state'), ...failures() },
     }),
   };

@@ -4,7 +4,7 @@ import { LlameroError, toLlameroError } from '../core/errors.ts';
 import { errorBody, errorObject } from '../core/openai/error-body.ts';
 import type { Diagnostics } from '../telemetry/diagnostics.ts';
 import { retryAfterOf } from './answer.ts';
-import type { GatewayBackend, GatewayMetrics } from './backend.ts';
+import type { GatewayAlerts, GatewayBackend, GatewayMetrics } from './backend.ts';
 import { addEngineRoutes } from './engine-routes.ts';
 import type { OwnHandler } from './front-door.ts';
 import type { GatewayServer } from './http-server.ts';
@@ -13,6 +13,8 @@ import { openApiDocument } from './openapi.ts';
 
 /** What the gateway's own routes tell of. */
 export interface OwnRoutesContext {
+  /** Null: `/admin/status` tells of no alerts. */
+  readonly alerts: GatewayAlerts | null;
   readonly backend: GatewayBackend;
   /** Null: there are no routes for debugging. */
   readonly diagnostics: Diagnostics | null;
@@ -58,7 +60,12 @@ export async function loadOwnRoutes(context: OwnRoutesContext, server: GatewaySe
     addDebugRoutes(app, context.diagnostics);
   }
   addEngineRoutes(app, context);
-  app.get('/admin/status', () => ({ gateway: context.gatewayStatus(), ...context.backend.status() }));
+  const { alerts } = context;
+  app.get('/admin/status', () => ({
+    gateway: context.gatewayStatus(),
+    ...context.backend.status(),
+    ...(alerts === null ? {} : { alerts: alerts.status() }),
+  }));
   app.get('/openapi.json', () => openApiDocument());
   const { metrics } = context;
   if (metrics !== null) {

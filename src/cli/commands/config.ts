@@ -1,8 +1,19 @@
 import { Command, Option } from 'commander';
 import { stringify } from 'yaml';
-import { configJsonSchema, parseConfig } from '../../core/config.ts';
+import { type Config, configJsonSchema, parseConfig } from '../../core/config.ts';
 import { readConfigurationFile } from '../configuration-file.ts';
 import { loadConfiguration, mergeConfiguration } from '../configuration.ts';
+
+/** The configuration with the address of the webhook cut behind its origin: what follows often is what lets in. Pure. */
+export function withoutSecrets(config: Config): Config {
+  const { webhook } = config.alerts;
+  if (webhook.url === null) return config;
+  const { origin, pathname, search, hash, username, password } = new URL(webhook.url);
+  const hasMore =
+    (pathname !== '/' && pathname !== '') || [search, hash, username, password].some((part) => part !== '');
+  const url = hasMore ? `${origin}/***` : webhook.url;
+  return { ...config, alerts: { ...config.alerts, webhook: { ...webhook, url } } };
+}
 
 /** `llamero config check FILE | schema | print`. */
 export function configCommand(): Command {
@@ -33,7 +44,7 @@ export function configCommand(): Command {
         options.defaults === true
           ? parseConfig({})
           : loadConfiguration({ flags, env: process.env, cwd: process.cwd() }).config;
-      process.stdout.write(stringify(config));
+      process.stdout.write(stringify(withoutSecrets(config)));
     });
   return command.addHelpText(
     'after',

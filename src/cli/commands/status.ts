@@ -20,7 +20,7 @@ export function statusCommand(): Command {
     .option('--json', 'print the answer as it came')
     .action(async (options: StatusOptions) => {
       const status = await fetchStatus(options.url, readKey(options.apiKeyFile, process.env));
-      process.stdout.write(options.json === true ? `${JSON.stringify(status, null, 2)}\n` : describeStatus(status));
+      process.stdout.write(options.json === true ? `${JSON.stringify(status, null, 2)}\n` : describeState(status));
     })
     .addHelpText(
       'after',
@@ -29,6 +29,18 @@ Examples:
   llamero status
   llamero status --url http://10.0.0.5:8080 --api-key-file ./my.key --json`,
     );
+}
+
+/** The state for people: the alerts that fire come first, one line each, instead of all that is known of alerts. */
+export function describeState(status: Record<string, unknown>): string {
+  const { alerts, ...rest } = status;
+  if (alerts === undefined || alerts === null) return describeStatus(status);
+  const firing = isRecord(alerts) && Array.isArray(alerts['firing']) ? alerts['firing'].filter(isRecord) : [];
+  const lines = firing.map(
+    ({ severity, name, description, since }) =>
+      `  ${showValue(severity)} ${showValue(name)}: ${showValue(description)} Since ${showValue(since)}\n`,
+  );
+  return (lines.length === 0 ? 'alerts: none\n' : `alerts:\n${lines.join('')}`) + describeStatus(rest);
 }
 
 /** The state as indented `key: value` lines; lists of plain values stand in one line. */
@@ -46,7 +58,7 @@ export function describeStatus(status: unknown, indent = ''): string {
     .join('');
 }
 
-async function fetchStatus(base: string, key: string | null): Promise<unknown> {
+async function fetchStatus(base: string, key: string | null): Promise<Record<string, unknown>> {
   if (!URL.canParse(base)) {
     throw new LlameroError('invalid_options', `--url: expected an address such as http://127.0.0.1:8080, came ${base}`);
   }

@@ -16,6 +16,7 @@ import { exportTraces } from './export-traces.ts';
 import { listen } from './listen.ts';
 import { traceRequests } from './request-tracer.ts';
 import { listenForReload } from './reload-signal.ts';
+import { serveAlerts } from './serve-alerts.ts';
 import { serveDiagnostics } from './serve-diagnostics.ts';
 import { serveMetrics } from './serve-metrics.ts';
 import { listenForShutdown } from './shutdown-signals.ts';
@@ -41,6 +42,7 @@ export async function runServer(
   const config = builtIn ? { ...configuration.config, model: await builtInModel(env) } : configuration.config;
   let log: Log | undefined;
   let progress: ProgressDisplay | null = null;
+  const alerts = serveAlerts(config, env);
   const traces = await exportTraces(config, ({ ok, message }) => log?.logger[ok ? 'info' : 'warn'](message));
   const provider = new LlamaCppProvider(config, {
     env,
@@ -55,6 +57,7 @@ export async function runServer(
     onKeyFile: (report) => log && logKeyFile(log.logger, report),
     metrics: serveMetrics(provider, config, env),
     diagnostics: debugging.diagnostics,
+    alerts,
   });
   try {
     const { port } = config.gateway;
@@ -68,6 +71,7 @@ export async function runServer(
     }
     logger.info({ url: address.url }, 'listening');
     const onHangup = () => signals.end('SIGHUP');
+    await alerts.start({ provider, logger, port: address.port });
     using _reload = listenForReload({ configuration, read, provider, logger, env, onHangup });
 
     progress = await preparationDisplay(opened);
@@ -85,11 +89,12 @@ export async function runServer(
     await gateway.drain({ timeoutMs: config.gateway.drainTimeout });
   } finally {
     progress?.done();
+    const alertsEnd = alerts.stop();
     await gateway.stop();
     await provider.stop();
     setTimeout(() => process.exit(), EXIT_GRACE_MS).unref();
     // The last spans are those of requests that the end of the provider ended.
-    await traces?.stop();
+    await Promise.all([traces?.stop(), alertsEnd]);
   }
   log.logger.info('stopped');
 }

@@ -49,5 +49,6 @@ function withOverride(name: AlertName, definition: AlertDefinition, override: Al
 function hasNone(name: AlertName, key: 'threshold' | 'window'): LlameroError {
   const param = `alerts.rules.${name}.${key}`;
   const why = key === 'threshold' ? 'has no threshold: its symptom is there or not' : 'looks at the present only';
-  return new LlameroError('invalid_options', `${param}: this alert ${why}`, { param });
+  const problem = `${param}: this alert ${why}`;
+  return new LlameroError('invalid_options', problem, { param, details: { problems: [problem] } });
 }
