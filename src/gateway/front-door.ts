@@ -6,7 +6,8 @@ import { corsHeaders, preflightHeaders } from './cors.ts';
 import type { EngineRoute } from '../core/openai/routes.ts';
 import type { GatewayRequest, GatewayResponse } from './gateway-message.ts';
 import type { RequestHandler } from './http-server.ts';
-import { Relay, type RelayContext } from './relay.ts';
+import { Relay } from './relay.ts';
+import type { RelayContext } from './relay-context.ts';
 import { requestIdOf } from './request-headers.ts';
 import { findPath, type KnownPath, ONE_STREAM, STREAM_PREFIX } from './route-index.ts';
 

@@ -3,51 +3,21 @@ import type { RateLimitState } from '../core/admission/rate-limit-policy.ts';
 import { LlameroError, toLlameroError } from '../core/errors.ts';
 import type { Exchange, PipelineRequest, ResponseHead, ResponseSink } from '../core/exchange.ts';
 import { streamErrorEvent } from '../core/openai/error-body.ts';
-import type { ContinuationRules } from '../core/openai/continuation/plan-stream.ts';
 import type { PromptProgress } from '../core/openai/prompt-progress.ts';
 import { NO_WORK } from '../core/openai/request-work.ts';
 import type { EngineRoute } from '../core/openai/routes.ts';
 import { answerError, refuseAndClose } from './answer.ts';
-import type { AnswerKeeper, KeptAnswer } from './answer-keeper.ts';
-import type { GatewayBackend } from './backend.ts';
+import { answerHeaders } from './answer-headers.ts';
+import type { KeptAnswer } from './answer-keeper.ts';
 import type { GatewayRequest, GatewayResponse } from './gateway-message.ts';
-import type { GatewayLimits } from './limits.ts';
+import { IncomingBody } from './incoming-body.ts';
+import type { RelayContext } from './relay-context.ts';
 import { checkBody, type CheckedBody, checkContentHeaders } from './request-body.ts';
 import { contentLengthOf, streamRulesOf, timeoutOf, traceHeaders } from './request-headers.ts';
 import { RelayedStream } from './relayed-stream.ts';
 import { positionOf, type StreamPosition, wantsResumable } from './resumable-position.ts';
 import type { ResumableStream } from './resumable-stream.ts';
-import type { ResumableStreams, StreamOwner } from './resumable-streams.ts';
-import type { StreamPacer } from './stream-pacer.ts';
-
-/** What all relays of one gateway share. */
-export interface RelayContext {
-  readonly backend: GatewayBackend;
-  readonly limits: GatewayLimits;
-  readonly bodyLimitBytes: number;
-  /** Most bytes of request bodies that are held at once, by all requests together. */
-  readonly heldBodiesLimitBytes: number;
-  /** How many are held now. */
-  heldBodiesBytes: number;
-  readonly allowRemoteMedia: boolean;
-  /** How streams go on whose request does not say. */
-  readonly continuation: ContinuationRules;
-  /** Whole-request limit of answers that are no streams, in ms; null: none. */
-  readonly timeoutMs: number | null;
-  /** Whole-request limit of streams, in ms; null: none. */
-  readonly streamTimeoutMs: number | null;
-  /** Every relay whose answer has not reached its client. */
-  readonly answers: AnswerKeeper<Relay>;
-  readonly pacer: StreamPacer;
-  /** Streams whose clients may come back. */
-  readonly resumables: ResumableStreams;
-  /** How many relays have not got their answer. */
-  running: number;
-  /** Set while the gateway drains: the reason that new requests get. */
-  closing: LlameroError | null;
-  /** Called when the last running relay ended. */
-  onIdle: (() => void) | null;
-}
+import type { StreamOwner } from './resumable-streams.ts';
 
 /** What there is to know of a request without a body. */
 const NO_BODY: CheckedBody = { stream: false, work: NO_WORK, continuation: null };
@@ -64,9 +34,7 @@ export class Relay implements ResponseSink, KeptAnswer {
   #route: EngineRoute;
   readonly #query: string;
   #timeoutHeaderMs: number | null = null;
-  #body: Buffer | null = null;
-  #moreBody: Buffer[] | null = null;
-  #bodyBytes = 0;
+  readonly #body: IncomingBody;
   #exchange: Exchange | null = null;
   #isStream = false;
   /** It is a stream of which nothing comes before it is complete. */
@@ -92,6 +60,7 @@ export class Relay implements ResponseSink, KeptAnswer {
     query: string,
   ) {
     this.#context = context;
+    this.#body = new IncomingBody(context);
     this.#request = request;
     this.#response = response;
     this.#route = route;
@@ -121,8 +90,9 @@ export class Relay implements ResponseSink, KeptAnswer {
         this.#run(null, NO_BODY);
         return;
       }
-      if ((contentLengthOf(headers['content-length']) ?? 0) > this.#context.bodyLimitBytes) {
-        this.#refuseBody(tooLarge(this.#context));
+      const refusal = this.#body.expect(contentLengthOf(headers['content-length']) ?? 0);
+      if (refusal !== null) {
+        this.#refuseBody(refusal);
         return;
       }
       checkContentHeaders(headers['content-type'], headers['content-encoding']);
@@ -157,20 +127,14 @@ export class Relay implements ResponseSink, KeptAnswer {
   /** A part of the request body came. */
   takeBody(chunk: Buffer): void {
     if (this.#ended) return;
-    this.#bodyBytes += chunk.length;
-    this.#context.heldBodiesBytes += chunk.length;
-    if (this.#bodyBytes > this.#context.bodyLimitBytes) this.#refuseBody(tooLarge(this.#context));
-    else if (this.#context.heldBodiesBytes > this.#context.heldBodiesLimitBytes) this.#refuseBody(tooMany());
-    else if (this.#body === null) this.#body = chunk;
-    else (this.#moreBody ??= [this.#body]).push(chunk);
+    const refusal = this.#body.add(chunk);
+    if (refusal !== null) this.#refuseBody(refusal);
   }
 
   /** The request body is complete. */
   endBody(): void {
     if (this.#ended) return;
-    const body = this.#moreBody === null ? (this.#body ?? Buffer.alloc(0)) : Buffer.concat(this.#moreBody);
-    this.#body = null;
-    this.#moreBody = null;
+    const body = this.#body.take();
     try {
       if (this.#context.closing !== null) throw this.#context.closing;
       const { allowRemoteMedia, continuation } = this.#context;
@@ -347,8 +311,7 @@ export class Relay implements ResponseSink, KeptAnswer {
   }
 
   #refuseBody(error: LlameroError): void {
-    this.#body = null;
-    this.#moreBody = null;
+    this.#body.drop();
     this.#settle();
     refuseAndClose(this.#request, this.#response, error, {
       dialect: this.#route.dialect,
@@ -367,33 +330,23 @@ export class Relay implements ResponseSink, KeptAnswer {
     const context = this.#context;
     if (context.closing !== null) closeAfter(this.#response);
     context.running -= 1;
-    context.heldBodiesBytes -= this.#bodyBytes;
+    this.#body.release();
     if (context.running === 0) context.onIdle?.();
   }
 
   #commonHeaders(): string[] {
-    const head = this.#head;
-    const headers = ['x-request-id', this.#response.requestId];
-    if (head !== null) {
-      headers.push('server-timing', `queue;dur=${tenths(head.queueMs)}, engine;dur=${tenths(head.engineMs)}`);
-    }
-    // The name by which Anthropic's clients know it.
-    if (this.#route.dialect === 'messages') headers.push('request-id', this.#response.requestId);
-    if (this.#queuePosition !== null) headers.push('x-queue-position', String(this.#queuePosition));
-    if (this.#limits !== null) headers.push(...rateLimitHeaders(this.#limits));
-    if (this.#response.corsHeaders.length > 0) headers.push(...this.#response.corsHeaders);
-    return headers;
+    return answerHeaders(this.#response, {
+      dialect: this.#route.dialect,
+      head: this.#head,
+      limits: this.#limits,
+      queuePosition: this.#queuePosition,
+    });
   }
 
   #limitHeaders(): readonly string[] {
     const state = this.#limits ?? this.#context.backend.limitsOf?.(this.#response.client) ?? null;
     return state === null ? [] : rateLimitHeaders(state);
   }
-}
-
-/** `toFixed` takes several times as long. */
-function tenths(value: number): number {
-  return Math.round(value * 10) / 10;
 }
 
 function onBodyData(this: GatewayRequest, chunk: Buffer): void {
@@ -410,15 +363,6 @@ function onResponseClose(this: GatewayResponse): void {
 
 function onResponseDrain(this: GatewayResponse): void {
   this.relay?.drained();
-}
-
-function tooLarge({ bodyLimitBytes }: RelayContext): LlameroError {
-  return new LlameroError('request_too_large', `The request body is larger than the limit of ${bodyLimitBytes} bytes.`);
-}
-
-function tooMany(): LlameroError {
-  const message = 'Too many large requests at once; there is no memory for another body.';
-  return new LlameroError('memory_pressure', message, { retryAfterMs: 1000 });
 }
 
 /** Keeps a connection from being used again, also where its head went out before that was known. */
