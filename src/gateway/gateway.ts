@@ -17,7 +17,7 @@ import { createHttpServer, type GatewayServer, onClientError, type RequestHandle
 import { type KeyFileReport, KeyRing } from './key-ring.ts';
 import { GATEWAY_LIMITS, type GatewayLimits } from './limits.ts';
 import { loadOwnRoutes, type OwnRoutes } from './own-routes.ts';
-import type { RelayContext } from './relay.ts';
+import type { RelayContext } from './relay-context.ts';
 import { ResumableStreams } from './resumable-streams.ts';
 import { StreamPacer } from './stream-pacer.ts';
 
