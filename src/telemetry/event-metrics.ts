@@ -26,6 +26,7 @@ export function countEvents(series: MetricSeries<MetricName>, events: LlameroEmi
     listening.push(() => untyped.off(name, listener));
   };
 
+  for (const way of ['ids', 'text', 'replay']) series.count('llamero_stream_continuations_total', { way });
   storeUp.value = 1;
   listen('rate-limit-store', ({ ok }) => (storeUp.value = ok ? 1 : 0));
   for (const owner of ['llamero', 'engine', 'machine']) series.count('llamero_memory_ok', { of: owner }).value = 1;

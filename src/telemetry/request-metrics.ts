@@ -4,6 +4,10 @@ import type { CappedLabels } from './capped-labels.ts';
 import type { MetricName } from './metric-catalogue.ts';
 import type { Count, Distribution, MetricSeries } from './metric-series.ts';
 
+const OUTCOMES = ['completed', 'failed', 'cancelled'] as const satisfies readonly RequestOutcome[];
+/** How streams end that had begun to answer; other causes are rare. */
+const STREAM_ENDS = ['client_gone', 'stream_interrupted', 'deadline_exceeded', 'engine_error', 'engine_bad_response'];
+
 /** The series of one model that its requests move. */
 interface ModelSeries {
   readonly name: string;
@@ -35,12 +39,13 @@ export class RequestMetrics {
     this.#queueWait = series.distribution('llamero_queue_wait_seconds');
     this.#prefill = series.distribution('llamero_prefill_seconds');
     this.#overhead = series.distribution('llamero_overhead_seconds');
-    // Alerts look at increases: what only begins to exist with its first event would hide that one.
+    // Alerts and rates look at increases: what only begins to exist with its first event would hide that one.
     for (const [code, { status }] of Object.entries(ERROR_CODES)) {
-      if (status >= 500 && code !== 'install_failed') {
-        series.count('llamero_request_errors_total', { code, fault: 'server' });
-      }
+      if (code === 'install_failed' || code === 'cancelled') continue;
+      series.count('llamero_request_errors_total', { code, fault: faultOf(status) });
     }
+    for (const cause of STREAM_ENDS) series.count('llamero_stream_ends_total', { cause });
+    for (const result of OUTCOMES) series.count('llamero_continued_streams_total', { result });
     this.#completedStreams = series.count('llamero_stream_ends_total', { cause: 'completed' });
   }
 
@@ -81,7 +86,7 @@ export class RequestMetrics {
   #ended({ outcome, error, stream, headSent }: SettledRequest): void {
     const code = error?.code ?? 'internal_error';
     if (outcome === 'failed') {
-      const fault = (error?.status ?? 500) < 500 ? 'client' : 'server';
+      const fault = faultOf(error?.status ?? 500);
       this.#series.count('llamero_request_errors_total', { code, fault }).value += 1;
     }
     if (stream && headSent) {
@@ -131,6 +136,10 @@ export class RequestMetrics {
     }
     return count;
   }
+}
+
+function faultOf(status: number): 'client' | 'server' {
+  return status < 500 ? 'client' : 'server';
 }
 
 function nameOr(value: unknown, otherwise: string): string {
