@@ -31,8 +31,10 @@ try {
     writeFileSync(join(folder, 'package.json'), '{ "private": true, "type": "module" }\n');
     await npm(['install', '--no-audit', '--no-fund', join(folder, tarball)], folder, signal);
   });
-  await step('it holds the build and the documentation only', 5, () => {
-    const extra = readdirSync(installed).filter((name) => !/^(dist|docs|package\.json|LICENSE|.*\.md)$/.test(name));
+  await step('it holds the build, the documentation and what to deploy it with', 5, () => {
+    const extra = readdirSync(installed).filter(
+      (name) => !/^(deploy|dist|docs|package\.json|LICENSE|.*\.md)$/.test(name),
+    );
     assert.deepEqual(extra, []);
     const tests = readdirSync(join(installed, 'dist'), { recursive: true }).filter((name) =>
       /__tests__|\.ts$(?<!\.d\.ts)/.test(String(name)),

@@ -17,9 +17,9 @@ export const ENGINE_ROWS: readonly Row[] = [
         description: 'Each start behind the first one follows a crash, a hang, or a planned restart.',
         unit: 'short',
         queries: [
-          [`sum by (engine) (increase(llamero_engine_starts_total{@}[${RATE}]))`, '{{engine}} starts'],
-          [`sum by (engine) (increase(llamero_engine_crashes_total{@}[${RATE}]))`, '{{engine}} crashes'],
-          [`sum by (engine) (increase(llamero_engine_hangs_total{@}[${RATE}]))`, '{{engine}} hangs'],
+          [`round(sum by (engine) (increase(llamero_engine_starts_total{@}[${RATE}])))`, '{{engine}} starts'],
+          [`round(sum by (engine) (increase(llamero_engine_crashes_total{@}[${RATE}])))`, '{{engine}} crashes'],
+          [`round(sum by (engine) (increase(llamero_engine_hangs_total{@}[${RATE}])))`, '{{engine}} hangs'],
         ],
       },
       {
@@ -169,7 +169,8 @@ export const ENGINE_ROWS: readonly Row[] = [
       },
       {
         title: 'Delay of the event loop',
-        description: 'Every token waits for it. Below 0.1 s nobody notices.',
+        description:
+          'Every token waits for it. 0.02 s are the interval at which it is measured; below 0.1 s nobody notices.',
         unit: 's',
         queries: [
           ['nodejs_eventloop_lag_p50_seconds{@}', '{{instance}} p50'],

@@ -5,6 +5,15 @@ import { REQUEST_ROWS } from './request-rows.ts';
 /** The part of Grafana's dashboard model that is used here. */
 export interface Dashboard {
   readonly panels: readonly GrafanaPanel[];
+  readonly annotations: { readonly list: readonly Annotation[] };
+  readonly [key: string]: unknown;
+}
+
+/** A mark through all panels, where its query has a value. */
+export interface Annotation {
+  readonly name: string;
+  readonly expr: string;
+  readonly titleFormat: string;
   readonly [key: string]: unknown;
 }
 
@@ -143,7 +152,7 @@ function labelVariable(name: string, label: string, query: string): Record<strin
 }
 
 /** A line through all panels where an engine crashed. */
-function crashes(): Record<string, unknown> {
+function crashes(): Annotation {
   return {
     name: 'Crashes of engines',
     datasource: DATASOURCE,

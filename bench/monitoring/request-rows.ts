@@ -47,7 +47,7 @@ export const REQUEST_ROWS: readonly Row[] = [
         unit: 'short',
         as: 'value',
         redFrom: 1,
-        queries: [['sum(increase(llamero_engine_crashes_total{@}[$__range]))', 'crashes']],
+        queries: [['round(sum(increase(llamero_engine_crashes_total{@}[$__range])))', 'crashes']],
       },
       {
         title: 'Silently cut streams',
@@ -67,7 +67,11 @@ export const REQUEST_ROWS: readonly Row[] = [
         description: 'Refused requests count as failed, those whose caller went away as cancelled.',
         unit: 'reqps',
         as: 'stack',
-        queries: [rates('llamero_requests_total', 'outcome')],
+        queries: [
+          [`sum by (outcome) (rate(llamero_requests_total{@, outcome!="failed"}[${RATE}]))`, '{{outcome}}'],
+          // Each code is there from the beginning, so that the first failure shows.
+          [`sum(rate(llamero_request_errors_total{@}[${RATE}]))`, 'failed'],
+        ],
       },
       {
         title: 'Requests by route',
@@ -149,7 +153,9 @@ export const REQUEST_ROWS: readonly Row[] = [
         description: 'Completion tokens per second.',
         unit: 'short',
         as: 'stack',
-        queries: [[`sum by (model) (rate(llamero_tokens_total{@, kind="completion"}[${RATE}]))`, '{{model}}']],
+        queries: [
+          [`sum by (model) (rate(llamero_tokens_total{@, kind="completion", model!="none"}[${RATE}]))`, '{{model}}'],
+        ],
       },
       {
         title: 'Prompts found in the cache',
@@ -196,7 +202,8 @@ export const REQUEST_ROWS: readonly Row[] = [
       },
       {
         title: 'Fairness',
-        description: 'Difference in service between waiting clients, and what it never exceeds.',
+        description:
+          'Difference in service between waiting clients, and what it does not exceed for those that always wait.',
         unit: 'short',
         queries: [
           ['max(llamero_fairness_gap_tokens{@})', 'gap'],
