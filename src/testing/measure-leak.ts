@@ -12,7 +12,7 @@ import {
   type MemorySample,
   worstVerdict,
 } from './leak/judge-leak.ts';
-import { type Counts, countLive, type LiveCounts } from './leak/live-counts.ts';
+import { countLive, countResources, type Counts, type LiveCounts } from './leak/live-counts.ts';
 import { readMemory } from './leak/memory-usage.ts';
 import { runUnits } from './leak/run-units.ts';
 
@@ -82,7 +82,7 @@ export interface LeakReport {
 }
 
 const DEFAULT_LIMITS: GrowthLimits = { heap: 1024, external: 1024, anonymous: 5120 };
-const POLL_MS = 50;
+const POLL_MS = 100;
 
 /**
  * Finds out whether repeated work leaves something behind, in two independent ways. *Counts*: after the work, and again after the
@@ -133,11 +133,11 @@ async function compareCounts<Subject>(
     let units = 0;
     for (let batch = 0; batch < countedBatches; batch += 1) units += await work.batch();
     const growth = (counts: LiveCounts) => grownWithUnits(atFirst, counts, units);
-    const atLast = await settled(() => countLive(classes, work.counts()), growth, settleMs);
+    const atLast = await settled(atFirst, classes, work.counts, growth, settleMs);
     return { warm: atFirst.exact, worked: atLast.exact, whileOpen: growth(atLast) };
   });
   const left = ({ exact }: LiveCounts) => grownCounts(before.exact, exact);
-  const after = await settled(() => countLive(classes, {}), left, settleMs);
+  const after = await settled(before, classes, () => ({}), left, settleMs);
   return { counts: { before: before.exact, warm, worked, after: after.exact }, whileOpen, afterClose: left(after) };
 }
 
@@ -191,16 +191,23 @@ function newestHalf(samples: readonly MemorySample[], least: number): readonly M
   return samples.slice(-Math.max(least, Math.ceil(samples.length / 2)));
 }
 
-/** Counts again until nothing has grown, for so long at most: sockets take a moment to close. */
+/** Counts again until nothing has grown, for so long at most: connections take seconds to close, and timers to run out. */
 async function settled(
-  count: () => Promise<LiveCounts>,
+  baseline: LiveCounts,
+  classes: readonly string[],
+  own: () => Counts,
   growth: (counts: LiveCounts) => readonly CountGrowth[],
   settleMs: number,
 ): Promise<LiveCounts> {
   const deadline = performance.now() + settleMs;
   for (;;) {
-    const counts = await count();
-    if (growth(counts).length === 0 || performance.now() > deadline) return counts;
+    // The cheap counts first: while they are too high there is no need for a look at the whole heap.
+    const cheap = { ...countResources(), ...own() };
+    const isOver = performance.now() > deadline;
+    if (isOver || grownCounts(baseline.exact, cheap).length === 0) {
+      const counts = await countLive(classes, own());
+      if (isOver || growth(counts).length === 0) return counts;
+    }
     await sleep(POLL_MS);
   }
 }

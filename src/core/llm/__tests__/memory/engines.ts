@@ -2,6 +2,8 @@ import { type FakeLlamaServer, type FakeLlamaServerOptions, startFakeLlamaServer
 
 /** Slots of each double: more than any workload has requests at once, those included that it just left. */
 export const SLOTS = 256;
+/** Slots of those that are held on to on purpose. */
+export const MOST_HELD = 1024;
 /** 16 MB of JSON text, as one token. */
 export const LARGE_ANSWER_BYTES = 16 * 1024 * 1024;
 
@@ -16,11 +18,11 @@ const BEHAVIOURS = {
   /** Breaks the connection after three tokens; a stream that goes on gets another three. */
   breaking: { faults: { after: { tokens: 3, fault: 'destroy' } } },
   /** Not one token comes while anybody waits. */
-  silent: { prefillMs: 600_000 },
+  silent: { slots: MOST_HELD, prefillMs: 600_000 },
   /** Nobody waits for the end of its answers. */
   slow: { tokensPerSecond: 100, replyTokens: 4000 },
   /** Two tokens come, and no more; its slots stay taken. */
-  holding: { faults: { after: { tokens: 2, fault: 'hang' } } },
+  holding: { slots: MOST_HELD, faults: { after: { tokens: 2, fault: 'hang' } } },
   /** Cuts its JSON short, and breaks off its streams with garbage. */
   garbling: { faults: { malformedJson: true, after: { tokens: 1, fault: 'garbage' } } },
   /** Each token is 16 MB. */

@@ -105,6 +105,8 @@ export const concurrent: Workload = ({ urls, tally }) =>
       );
       await Promise.all([...answers, tally.of(slow.generate('too long', { timeout: 10 })), left]);
     },
+    unitsPerBatch: 8,
+    limits: { heap: 16_384, external: 16_384, anonymous: 65_536 },
   });
 
 /** One plain request, many times. */
