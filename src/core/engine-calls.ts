@@ -25,6 +25,12 @@ export class EngineCalls {
     if (this.#drains.length > 0) this.#noteDrained();
   }
 
+  /** Slots that the calls at that generation need. */
+  slotsInUse(generation: number): number {
+    const atIt = this.list().filter((call) => call.generation === generation && call.request.route.needsSlot);
+    return atIt.reduce((sum, { request }) => sum + request.work.sequences, 0);
+  }
+
   /** Resolves when no call is at that generation any more. */
   drained(generation: number): Promise<void> {
     return new Promise((resolve) => {

@@ -160,9 +160,11 @@ export class Pipeline {
   }
 
   /** A planned restart of the engine that loses no request. @throws LlameroError; see {@link EngineEndpoint.replace}. */
-  restartEngine(plan: Omit<ReplacementPlan, 'drained'>): Promise<Replacement> {
+  restartEngine(plan: Omit<ReplacementPlan, 'drained' | 'slotsInUse'>): Promise<Replacement> {
     const { engine, calls } = this.#context;
-    return engine.replace({ ...plan, drained: (generation) => calls.drained(generation) });
+    const drained = (generation: number) => calls.drained(generation);
+    const slotsInUse = (generation: number) => calls.slotsInUse(generation);
+    return engine.replace({ ...plan, drained, slotsInUse });
   }
 
   #watchMemory(): EngineMemoryWatch {

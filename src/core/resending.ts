@@ -3,9 +3,12 @@ import type { LlameroError } from './errors.ts';
 import type { ExchangeContext } from './exchange-context.ts';
 import type { PipelineRequest } from './exchange.ts';
 import { lossOf } from './lost-connection.ts';
-import { isBlamedOnRequests } from './resilience/blame.ts';
+import { isBlamedOnRequests, isPlannedEnd } from './resilience/blame.ts';
 import { type Fingerprint, fingerprintOf } from './resilience/poison-list.ts';
 import { decideRetry } from './resilience/retry-policy.ts';
+
+/** Why a request is sent again whose engine was replaced on purpose. */
+const ENGINE_REPLACED = 'engine_replaced';
 
 /** One failed sending, as its exchange saw it. */
 export interface Failure {
@@ -23,6 +26,8 @@ export class Resending {
   readonly #request: PipelineRequest;
   #sends = 0;
   #losses = 0;
+  /** Sendings to engines that were replaced on purpose, in its middle: they used up nothing. */
+  #moves = 0;
   #strikes = 0;
   /** Of a request that was at an engine which died. */
   #fingerprint: Fingerprint | null = null;
@@ -78,6 +83,7 @@ export class Resending {
 
   /** The engine was lost while it worked on the request, maybe because of it. */
   lostEngine(generation: number, explanation: LlameroError): void {
+    if (isPlannedEnd(explanation.details['cause'])) return;
     this.#losses += 1;
     const { id, route, body } = this.#request;
     if (body === null || !isBlamedOnRequests(explanation.details['cause'])) return;
@@ -92,7 +98,12 @@ export class Resending {
   delayOf({ error, lost, call, deadlineLeftMs }: Failure): number | null {
     const { engine, retry, retryBudget, events } = this.#context;
     const { id, route } = this.#request;
-    const attempt = this.#sends;
+    if (lost !== null && isPlannedEnd(error.details['cause'])) {
+      this.#moves += 1;
+      events.publish('retry', { id, route: route.name, attempt: this.#sends, delayMs: 0, reason: ENGINE_REPLACED });
+      return 0;
+    }
+    const attempt = this.#sends - this.#moves;
     const decision = decideRetry(
       {
         error,

@@ -12,6 +12,7 @@ import { withSeed } from './openai/continuation/replay.ts';
 import { withNoticeAtCap } from './openai/budget-notice.ts';
 import type { PromptProgress } from './openai/prompt-progress.ts';
 import { Resending } from './resending.ts';
+import { isPlannedEnd } from './resilience/blame.ts';
 import type { BreakerPass } from './resilience/circuit-breaker.ts';
 import { deadlineExceeded, timeLeftMs } from './resilience/deadlines.ts';
 import { StreamContinuation } from './stream-continuation.ts';
@@ -199,7 +200,8 @@ export class RunningExchange implements Exchange, CallOwner, ApproachOwner {
   #goOnOrFail(error: LlameroError, lost: NodeJS.ErrnoException | null): void {
     const isLoading = error.code === 'engine_starting';
     const isLost = lost !== null || ['engine_bad_response', 'stream_interrupted'].includes(error.code);
-    const next = (isLost || isLoading) && !this.#resending.isRefused ? (this.#continuation?.next() ?? null) : null;
+    const mayGoOn = (isLost || isLoading) && !this.#resending.isRefused;
+    const next = mayGoOn ? (this.#continuation?.next(isPlannedEnd(error.details['cause'])) ?? null) : null;
     if (next === null) {
       // The client's own request was fine: what an engine says against going on with it would mislead.
       const isUnwilling = (this.#call?.status ?? 200) >= 400;

@@ -9,7 +9,7 @@ import { ReplayJournal } from './openai/continuation/replay-journal.ts';
 import { formalEnd, textContinuation } from './openai/continuation/text-continuation.ts';
 import { type TextDialect, TextJournal } from './openai/continuation/text-journal.ts';
 
-/** How often one stream may go on with another engine. */
+/** How often one stream may go on behind an engine that was lost. */
 const MOST_CONTINUATIONS = 3;
 const CONTINUED = Buffer.from(': continued\n\n');
 /** What llama-server tells of a request that has no seed (`LLAMA_DEFAULT_SEED`). */
@@ -35,6 +35,8 @@ export class StreamContinuation {
   #cachedTokens = 0;
   #splicer: StreamSplicer | null = null;
   #continuations = 0;
+  /** Of those, behind engines that were lost. */
+  #losses = 0;
   #isAnnounced = true;
 
   /**
@@ -83,15 +85,19 @@ export class StreamContinuation {
     return Buffer.concat([CONTINUED, spliced]);
   }
 
-  /** What is asked of the next engine; null when the stream cannot go on. */
-  next(): NextPart | null {
-    if (this.#continuations >= MOST_CONTINUATIONS) return null;
+  /**
+   * What is asked of the next engine; null when the stream cannot go on.
+   * @param isPlanned the engine was replaced on purpose, which may happen any number of times.
+   */
+  next(isPlanned: boolean): NextPart | null {
+    if (!isPlanned && this.#losses >= MOST_CONTINUATIONS) return null;
     if (this.#journal.finished && this.#journal instanceof TextJournal) {
       return { kind: 'end', events: formalEnd(this.#journal, this.#body, this.#prompt()) };
     }
     const continuation = this.#continuation();
     if (continuation === null) return null;
     this.#continuations += 1;
+    if (!isPlanned) this.#losses += 1;
     this.#splicer = continuation.splicer;
     this.#isAnnounced = false;
     return { kind: 'request', body: continuation.body };

@@ -1,9 +1,13 @@
 import { rename, rm, statfs } from 'node:fs/promises';
 import path from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { eraseSlot, type EngineSlot, listSlots, restoreSlot, saveSlot } from './engine-slots.ts';
 import { hasRoomForSlot, slotsToSave } from './plan-slot-saving.ts';
 import type { ProbeTarget } from './probe.ts';
 
+/** A request that llamero has sent is at the engine within moments; until all are, an idle slot may be about to be taken. */
+const SETTLE_MS = 500;
+const SETTLE_PAUSE_MS = 5;
 /** All of it: who waits for an engine waits for this. */
 const CARRY_TIMEOUT_MS = 20_000;
 
@@ -18,6 +22,8 @@ export interface SlotOwner {
 export interface SlotSource extends SlotOwner {
   /** Context length of a slot, in tokens. */
   readonly contextLength: number;
+  /** Slots that requests need which have been sent to it. */
+  readonly slotsInUse: () => number;
 }
 
 /** The cache of one slot, in a file. */
@@ -93,7 +99,7 @@ export class SlotCarrier {
   async #each(from: SlotSource, use: (slot: EngineSlot) => Promise<void>): Promise<void> {
     let slots: EngineSlot[];
     try {
-      slots = slotsToSave(await listSlots(from.target, this.#signal));
+      slots = slotsToSave(await this.#settledSlots(from));
     } catch (error) {
       this.#note(error);
       return;
@@ -106,6 +112,19 @@ export class SlotCarrier {
         // Whatever kept this one from being saved (images, a timeout, a dead engine) is in the way of most others.
         if (this.#signal.aborted) return;
       }
+    }
+  }
+
+  /**
+   * llama-server lets whoever saves a busy slot wait until it is idle, and everybody waits for that meanwhile. So no slot is touched
+   * before all requests have theirs.
+   */
+  async #settledSlots(from: SlotSource): Promise<EngineSlot[]> {
+    for (const startedAt = performance.now(); ;) {
+      const slots = await listSlots(from.target, this.#signal);
+      if (slots.filter(({ busy }) => busy).length >= from.slotsInUse()) return slots;
+      if (performance.now() - startedAt > SETTLE_MS) throw new Error('requests were still on their way to the engine');
+      await sleep(SETTLE_PAUSE_MS);
     }
   }
 

@@ -60,6 +60,8 @@ export interface ReplacementPlan {
   readonly generation: number | null;
   /** Resolves when no request is left on that generation. */
   readonly drained: (generation: number) => Promise<void>;
+  /** Slots that requests need which have been sent to that generation. */
+  readonly slotsInUse: (generation: number) => number;
   /** How long requests may go on at the old engine, in ms; default `engine.drainTimeout`. Then it is ended, and they go on at the next. */
   readonly drainMs?: number | undefined;
   /** What the new engine is to run; null: the same as the old one. */

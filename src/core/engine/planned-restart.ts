@@ -57,7 +57,7 @@ export class PlannedRestart {
 
   /** Carries the prompt caches of idle slots from one engine to the other. Never rejects. */
   async carry(from: SupervisedGeneration, to: SupervisedGeneration): Promise<void> {
-    const source = sourceOf(from);
+    const source = this.#sourceOf(from);
     const facts = to.ready?.facts;
     if (source === null || to.run === null || facts === undefined || from.identity !== to.identity) return;
     await this.#carrier.carry(source, to.run, facts.slots);
@@ -65,7 +65,7 @@ export class PlannedRestart {
 
   /** Saves the prompt caches of a drained engine for the next one. Never rejects. */
   async save(from: SupervisedGeneration, env: NodeJS.ProcessEnv): Promise<void> {
-    const source = sourceOf(from);
+    const source = this.#sourceOf(from);
     if (source === null) return;
     try {
       this.#directory = await createRuntimeDirectory(env);
@@ -117,6 +117,12 @@ export class PlannedRestart {
     await this.#directory?.remove();
   }
 
+  #sourceOf({ generation, run, ready }: SupervisedGeneration): SlotSource | null {
+    if (run === null || ready === null) return null;
+    const slotsInUse = () => this.plan.slotsInUse(generation);
+    return { target: run.target, slotsPath: run.slotsPath, contextLength: ready.facts.contextLength, slotsInUse };
+  }
+
   #publish(outcome: { ok: boolean; to: number; durationMs: number; message: string } & Slots): void {
     const { cause } = this.plan;
     this.#events.publish('engine-replacement', { cause, from: this.#from, overlap: this.#overlap, ...outcome });
@@ -131,9 +137,4 @@ interface Slots {
   readonly slotsIdle: number;
   readonly slotsRestored: number;
   readonly slotsLeft: string | null;
-}
-
-function sourceOf({ run, ready }: SupervisedGeneration): SlotSource | null {
-  if (run === null || ready === null) return null;
-  return { target: run.target, slotsPath: run.slotsPath, contextLength: ready.facts.contextLength };
 }

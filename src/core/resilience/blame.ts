@@ -42,3 +42,8 @@ const BLAMED: Readonly<Record<ExitCauseName, boolean>> = {
 export function isBlamedOnRequests(cause: unknown): boolean {
   return typeof cause === 'string' && Object.hasOwn(BLAMED, cause) && BLAMED[cause as ExitCauseName];
 }
+
+/** Whether that end of an engine was llamero's own plan, so that its requests have moved, and count nothing as lost. Pure. */
+export function isPlannedEnd(cause: unknown): boolean {
+  return cause === 'replaced' || cause === 'memory_limit';
+}

@@ -21,7 +21,14 @@ export function restartOf(
   drained: Promise<unknown>,
   more: Partial<ReplacementPlan> = {},
 ): ReplacementPlan {
-  return { cause: 'memory_limit', generation, drained: async () => void (await drained), settings: null, ...more };
+  return {
+    cause: 'memory_limit',
+    generation,
+    drained: async () => void (await drained),
+    slotsInUse: () => 0,
+    settings: null,
+    ...more,
+  };
 }
 
 /** Settings as {@link supervised} makes them. */
