@@ -64,7 +64,8 @@ export const REQUEST_ROWS: readonly Row[] = [
     panels: [
       {
         title: 'Requests by outcome',
-        description: 'Refused requests count as failed, those whose caller went away as cancelled.',
+        description:
+          'Refused requests count as failed, those whose caller went away as cancelled. A rate does not see the very first request of its kind.',
         unit: 'reqps',
         as: 'stack',
         queries: [
