@@ -66,7 +66,7 @@ async function reload(present: Config, { read, provider, logger, env }: ReloadOp
   try {
     next = read().config;
   } catch (error) {
-    logger.error(`The configuration was not read again, and stays as it is. ${toLlameroError(error).message}`);
+    logger.error({ error: toLlameroError(error).message }, 'configuration not read again; it stays as it is');
     return present;
   }
   const { engineKeys, otherKeys } = planReload(present, next);
@@ -84,7 +84,7 @@ async function reload(present: Config, { read, provider, logger, env }: ReloadOp
     const error = toLlameroError(thrown);
     // What the preparation failed for is told in full on this machine.
     const { message } = error.cause instanceof LlameroError ? error.cause : error;
-    logger.error(`The engine was not replaced, and its settings stay as they are. ${message}`);
+    logger.error({ error: message }, 'engine not replaced; its settings stay as they are');
     return present;
   }
 }

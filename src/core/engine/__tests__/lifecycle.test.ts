@@ -44,6 +44,8 @@ const drain: EngineEvent = { type: 'drain' };
 const HUNG: ExitCause = { name: 'hung', message: 'silent', final: false };
 const hung = (generation: number, at = 5): EngineEvent => ({ type: 'hung', generation, at, cause: HUNG });
 const replace = (generation: number): EngineEvent => ({ type: 'replace', generation, cause: 'memory_limit' });
+const succeed = (generation: number): EngineEvent => ({ type: 'succeed', generation, cause: 'restart' });
+const verified = (generation: number): EngineEvent => ({ type: 'verified', generation });
 const drained = (generation: number): EngineEvent => ({ type: 'drained', generation });
 
 describe('the life of an engine', () => {
@@ -123,6 +125,87 @@ describe('the life of an engine', () => {
       [start, exited(1, 5), exited(1, 6)],
       'crashed',
       ['spawn', 'clear'],
+    ],
+  ];
+  const succession: typeof table = [
+    ['a successor starts beside it', [start, ready(1), succeed(1)], 'ready', ['spawn', 'spawn']],
+    ['one at a time', [start, ready(1), succeed(1), succeed(1)], 'ready', ['spawn', 'spawn']],
+    ['and no drain meanwhile', [start, ready(1), succeed(1), replace(1)], 'ready', ['spawn', 'spawn']],
+    ['only of a ready engine', [start, succeed(1)], 'starting', ['spawn']],
+    [
+      'not of an older one',
+      [start, exited(1, 5), cleared(1), delayOver(1), ready(2), succeed(1)],
+      'ready',
+      ['spawn', 'clear', 'delay 0', 'spawn'],
+    ],
+    [
+      'verified, it is handed over to',
+      [start, ready(1), succeed(1), verified(2)],
+      'ready',
+      ['spawn', 'spawn', 'hand-over'],
+    ],
+    ['it is not ready before', [start, ready(1), succeed(1), ready(2)], 'ready', ['spawn', 'spawn']],
+    [
+      'then the old one retires',
+      [start, ready(1), succeed(1), verified(2), ready(2)],
+      'ready',
+      ['spawn', 'spawn', 'hand-over', 'retire'],
+    ],
+    [
+      'whose end changes nothing more',
+      [start, ready(1), succeed(1), verified(2), ready(2), exited(1, 9), hung(1), drained(1)],
+      'ready',
+      ['spawn', 'spawn', 'hand-over', 'retire'],
+    ],
+    ['one that does not start is forgotten', [start, ready(1), succeed(1), exited(2, 9)], 'ready', ['spawn', 'spawn']],
+    [
+      'also during the hand-over',
+      [start, ready(1), succeed(1), verified(2), exited(2, 9), ready(2)],
+      'ready',
+      ['spawn', 'spawn', 'hand-over'],
+    ],
+    [
+      'and another may be tried',
+      [start, ready(1), succeed(1), exited(2, 9), succeed(1), verified(3)],
+      'ready',
+      ['spawn', 'spawn', 'spawn', 'hand-over'],
+    ],
+    [
+      'an old one that dies is waited for no more',
+      [start, ready(1), succeed(1), exited(1, 9)],
+      'starting',
+      ['spawn', 'spawn', 'clear'],
+    ],
+    [
+      'the new one takes over then',
+      [start, ready(1), succeed(1), exited(1, 9), cleared(1), ready(2)],
+      'ready',
+      ['spawn', 'spawn', 'clear'],
+    ],
+    [
+      'also when it dies during the hand-over',
+      [start, ready(1), succeed(1), verified(2), exited(1, 9), ready(2)],
+      'ready',
+      ['spawn', 'spawn', 'hand-over', 'clear'],
+    ],
+    ['or hangs', [start, ready(1), succeed(1), hung(1), exited(1, 9), ready(2)], 'ready', ['spawn', 'spawn', 'kill']],
+    [
+      'when both die, it backs off',
+      [start, ready(1), succeed(1), exited(1, 9), exited(2, 10), cleared(2)],
+      'backing-off',
+      ['spawn', 'spawn', 'clear', 'clear', 'delay 200'],
+    ],
+    [
+      'a stop ends both',
+      [start, ready(1), succeed(1), stop, exited(2, 9), exited(1, 9)],
+      'stopped',
+      ['spawn', 'spawn', 'terminate', 'terminate'],
+    ],
+    [
+      'a drain for good ends the new one',
+      [start, ready(1), succeed(1), drain, exited(2, 9)],
+      'draining',
+      ['spawn', 'spawn', 'terminate'],
     ],
   ];
   const replaced: typeof table = [
@@ -226,7 +309,7 @@ describe('the life of an engine', () => {
       ['spawn', 'kill', 'clear'],
     ],
   ];
-  for (const [name, events, state, effects] of [...table, ...replaced]) {
+  for (const [name, events, state, effects] of [...table, ...replaced, ...succession]) {
     it(name, () => {
       const result = run(events);
       assert.equal(result.state.name, state);
@@ -275,6 +358,11 @@ describe('the life of an engine', () => {
       delayOver(index + 1),
     ]);
     assert.equal(run([start, ...events]).state.name, 'starting');
+  });
+
+  it('gives each start a number of its own, a successor that failed included', () => {
+    const { state } = run([start, ready(1), succeed(1), exited(2, 5), exited(1, 9), cleared(1), delayOver(1)]);
+    assert.deepEqual([state.generation, state.latest], [3, 3]);
   });
 
   it('keeps each generation apart', () => {
