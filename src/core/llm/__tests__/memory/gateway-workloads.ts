@@ -1,75 +1,58 @@
 import { once } from 'node:events';
 import { Agent, type IncomingMessage, request } from 'node:http';
-import { createGateway, type Gateway } from '../../../../gateway/gateway.ts';
-import type { LlamaCppProvider } from '../../llama-cpp-provider.ts';
+import { createGateway } from '../../../../gateway/gateway.ts';
 import { connectTo, listeners } from './connected-provider.ts';
-import { measurement, type Workload } from './workload.ts';
+import type { Workload } from './workload.ts';
 
-interface Served {
-  readonly gateway: Gateway;
-  readonly provider: LlamaCppProvider;
-  readonly slow: Gateway;
-  readonly slowProvider: LlamaCppProvider;
-  readonly ports: { readonly plain: number; readonly slow: number };
-  readonly agent: Agent;
-}
-
+const CHAT = '/v1/chat/completions';
 const MESSAGES = [{ role: 'user', content: 'Hello' }];
 
 /** HTTP clients: whole answers, streams to their end, wrong requests, and clients that leave before and amid their answer. */
-export const served: Workload = ({ urls, tally }) =>
-  measurement({
-    open: async (): Promise<Served> => {
-      const plain = await serve(urls.plain);
-      const slow = await serve(urls.slow);
-      const agent = new Agent({ keepAlive: true });
-      const ports = { plain: plain.port, slow: slow.port };
-      const { gateway, provider } = plain;
-      return { gateway, provider, slow: slow.gateway, slowProvider: slow.provider, ports, agent };
-    },
-    run: async ({ ports, agent }: Served) => {
-      const ask = (body: unknown, path = '/v1/chat/completions') =>
-        post(ports.plain, agent, path, JSON.stringify(body));
-      tally.add(String(await finished(await ask({ messages: MESSAGES, max_tokens: 4 }))));
-      tally.add(`stream ${await finished(await ask({ messages: MESSAGES, max_tokens: 4, stream: true }))}`);
-      tally.add(String(await finished(await ask({ messages: 'none' }))));
-      tally.add(String(await finished(await ask({}, '/nowhere'))));
-      tally.add(String(await finished(await post(ports.plain, agent, '/v1/chat/completions', '{'))));
-      await leave(ports.slow, { messages: MESSAGES });
-      await leaveMidway(ports.slow, { messages: MESSAGES, stream: true });
+export const served: Workload = async ({ urls, tally }) => {
+  const quick = await serve(urls.plain);
+  const slow = await serve(urls.slow);
+  const agent = new Agent({ keepAlive: true });
+  const ask = async (body: unknown, path = CHAT) =>
+    finished(await post(quick.port, agent, path, typeof body === 'string' ? body : JSON.stringify(body)));
+  return {
+    run: async () => {
+      tally.add(String(await ask({ messages: MESSAGES, max_tokens: 4 })));
+      tally.add(`stream ${await ask({ messages: MESSAGES, max_tokens: 4, stream: true })}`);
+      tally.add(String(await ask({ messages: 'none' })));
+      tally.add(String(await ask('{')));
+      tally.add(String(await ask({}, '/nowhere')));
+      await leave(slow.port, { messages: MESSAGES });
+      await leaveMidway(slow.port, { messages: MESSAGES, stream: true });
       tally.add('left');
     },
-    close: async ({ gateway, provider, slow, slowProvider, agent }: Served) => {
+    counts: () => listeners({ quick: quick.provider, slow: slow.provider }),
+    close: async () => {
       agent.destroy();
-      await Promise.all([gateway.stop(), slow.stop()]);
-      await Promise.all([provider.cleanup(), slowProvider.cleanup()]);
+      await Promise.all([quick.stop(), slow.stop()]);
     },
-    counts: ({ provider, slowProvider }: Served) => listeners({ provider, slowProvider }),
-    unitsPerBatch: 20,
-  });
+  };
+};
 
-/** A gateway per unit, with one answered request. */
-export const regated: Workload = ({ urls, tally }) =>
-  measurement({
-    open: () => null,
-    run: async () => {
-      const { gateway, provider, port } = await serve(urls.plain);
-      const agent = new Agent({ keepAlive: true });
-      const answer = await post(port, agent, '/v1/chat/completions', JSON.stringify({ messages: MESSAGES }));
-      tally.add(String(await finished(answer)));
-      agent.destroy();
-      await gateway.stop();
-      await provider.cleanup();
-    },
-    unitsPerBatch: 6,
-    limits: { heap: 16_384, external: 65_536, anonymous: 131_072 },
-  });
+/** A gateway and its provider that come and go, with one answered request. */
+export const regated: Workload = ({ urls, tally }) => ({
+  run: async () => {
+    const { port, stop } = await serve(urls.plain);
+    const agent = new Agent({ keepAlive: true });
+    tally.add(String(await finished(await post(port, agent, CHAT, JSON.stringify({ messages: MESSAGES })))));
+    agent.destroy();
+    await stop();
+  },
+});
 
 async function serve(url: string) {
   const provider = connectTo(url);
   const gateway = createGateway({ provider, config: provider.config });
   const { port } = await gateway.listen({ port: 0 });
-  return { provider, gateway, port };
+  const stop = async (): Promise<void> => {
+    await gateway.stop();
+    await provider.cleanup();
+  };
+  return { provider, port, stop };
 }
 
 async function post(port: number, agent: Agent | false, path: string, body: string): Promise<IncomingMessage> {
@@ -92,14 +75,7 @@ async function finished(answer: IncomingMessage): Promise<number> {
 /** Is gone as soon as the request is sent. */
 async function leave(port: number, body: unknown): Promise<void> {
   const headers = { 'content-type': 'application/json' };
-  const call = request({
-    host: '127.0.0.1',
-    port,
-    method: 'POST',
-    path: '/v1/chat/completions',
-    agent: false,
-    headers,
-  });
+  const call = request({ host: '127.0.0.1', port, method: 'POST', path: CHAT, agent: false, headers });
   // A request that is destroyed says so.
   call.on('error', () => undefined);
   call.end(JSON.stringify(body), () => call.destroy());
@@ -108,7 +84,7 @@ async function leave(port: number, body: unknown): Promise<void> {
 
 /** Is gone behind the first bytes of the answer. */
 async function leaveMidway(port: number, body: unknown): Promise<void> {
-  const answer = await post(port, false, '/v1/chat/completions', JSON.stringify(body));
+  const answer = await post(port, false, CHAT, JSON.stringify(body));
   await once(answer, 'data');
   answer.on('error', () => undefined);
   answer.destroy();

@@ -25,8 +25,8 @@ interface Holder extends AsyncDisposable {
   hold(): Promise<void>;
 }
 
-/** What can be held. */
-export const HOLDERS = {
+/** What can be held, by kind. */
+const HOLDERS = {
   'bare connections': ({ silent }) => holdConnections(silent),
   'requests in flight': ({ silent }) => holdRequests(silent),
   'requests that wait': ({ silent }) => holdWaiting(silent),
@@ -34,8 +34,11 @@ export const HOLDERS = {
   'relayed streams': ({ holding }) => holdRelayed(holding),
 } as const satisfies Record<string, (urls: EngineUrls) => Holder | Promise<Holder>>;
 
+/** See {@link HOLDERS}. */
+export type HeldKind = keyof typeof HOLDERS;
+
 /** Memory over the number of those that are held. The first ones, which also make what is made once, do not count. */
-export async function measureHeld(kind: keyof typeof HOLDERS, urls: EngineUrls): Promise<HeldMemory> {
+export async function measureHeld(kind: HeldKind, urls: EngineUrls): Promise<HeldMemory> {
   await using holder = await HOLDERS[kind](urls);
   const objects: Point[] = [];
   const anonymous: Point[] = [];

@@ -3,35 +3,49 @@ import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 import type { LeakReport } from '../../../../testing/index.ts';
 import type { EngineUrls } from './engines.ts';
-import type { HeldMemory, HOLDERS } from './held-memory.ts';
-import type { WorkloadContext } from './workload.ts';
-import type { WorkloadName } from './workloads.ts';
+import type { HeldKind, HeldMemory } from './held-memory.ts';
+import type { MeasurementName } from './measurements.ts';
 
-/** What a measuring process is told: a workload to measure, or something to hold. */
-export type MeasuredJob =
-  | ({ readonly workload: WorkloadName } & Omit<WorkloadContext, 'tally'>)
-  | { readonly held: keyof typeof HOLDERS; readonly urls: EngineUrls };
+/** Workloads to repeat. */
+export interface RepeatJob {
+  readonly repeat: MeasurementName;
+  readonly urls: EngineUrls;
+  /** The tiny model, for engines that a workload starts itself. */
+  readonly model: string;
+}
 
-/** What it tells of a workload. */
-export interface MeasuredWorkload {
+/** What came of it. */
+export interface Repeated {
   readonly report: LeakReport;
   /** What came out of the requests, and how often. */
   readonly outcomes: Readonly<Record<string, number>>;
+}
+
+/** Things to hold many of at once, one kind after the other. */
+export interface HoldJob {
+  readonly hold: readonly HeldKind[];
+  readonly urls: EngineUrls;
 }
 
 const PROGRAM = fileURLToPath(new URL('measured-process.ts', import.meta.url));
 /** V8 grows its space for young objects in steps of megabytes, in which growth of some KB would not show. */
 const NODE_OPTIONS = ['--expose-gc', '--max-semi-space-size=1'];
 
-/** Measures in a process of its own. @throws Error when that process fails, or the signal aborts. */
-export async function measureApart<Job extends MeasuredJob>(
-  job: Job,
-  signal: AbortSignal,
-): Promise<Job extends { workload: unknown } ? MeasuredWorkload : HeldMemory> {
+/** Measures what repeated work leaves behind. @throws Error when the process fails, or the signal aborts. */
+export async function repeatApart(job: RepeatJob, signal: AbortSignal): Promise<Repeated> {
+  return (await inProcess(job, signal)) as Repeated;
+}
+
+/** Measures what each costs of many at once, in the order of `hold`. @throws Error when the process fails, or the signal aborts. */
+export async function holdApart(job: HoldJob, signal: AbortSignal): Promise<HeldMemory[]> {
+  return (await inProcess(job, signal)) as HeldMemory[];
+}
+
+async function inProcess(job: RepeatJob | HoldJob, signal: AbortSignal): Promise<unknown> {
   const child = fork(PROGRAM, [JSON.stringify(job)], { execArgv: NODE_OPTIONS, signal, killSignal: 'SIGKILL' });
   const messages: unknown[] = [];
   child.on('message', (message) => messages.push(message));
   const [code, killed] = (await once(child, 'exit')) as [number | null, string | null];
   if (messages.length === 0) throw new Error(`Measuring ended without a result: ${code ?? killed}`);
-  return messages[0] as Awaited<ReturnType<typeof measureApart<Job>>>;
+  return messages[0];
 }
