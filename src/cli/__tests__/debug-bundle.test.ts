@@ -51,7 +51,7 @@ describe('llamero debug bundle', { timeout: 120_000 }, () => {
 
   it('of a running gateway: everything but the secrets', async () => {
     const keyFile = path.join(cwd, 'keys.json');
-    const key = (await llamero(['keys', 'add', 'test', '--file', keyFile], { cwd })).stdout.trim();
+    const key = (await llamero(['keys', 'add', 'test', '--admin', '--file', keyFile], { cwd })).stdout.trim();
     await writeFile(path.join(cwd, 'my.key'), key);
     const config = `
 model: https://alice:${SECRETS.password}@127.0.0.1:9/m.gguf?sig=${SECRETS.query}
