@@ -37,10 +37,19 @@ export const FAULTS: readonly Fault[] = [
     name: 'stop',
     meaning: 'SIGSTOP behind the token',
     step: 6,
-    settings: { timeouts: { idle: 600 } },
+    // Longer than a busy machine keeps an engine from its work: who is taken for hung twice is refused for a while.
+    settings: { timeouts: { idle: 2000 } },
     strike: signalAt('SIGSTOP'),
   },
-  { name: 'prefill', meaning: 'SIGKILL while the prompt is read', step: 6, readsLong: true, strike: inPrefill },
+  {
+    name: 'prefill',
+    meaning: 'SIGKILL while the prompt is read',
+    step: 6,
+    // Here every request is sent twice, for which the retry budget of a usual configuration has no room.
+    settings: { maxConcurrentRequests: 1000 },
+    readsLong: true,
+    strike: inPrefill,
+  },
   { name: 'again', meaning: 'SIGKILL, and of the next engine before its first token', step: 6, strike: again },
   { name: 'twice', meaning: 'SIGKILL, and of the next engine behind its first token', step: 6, strike: twice },
   {
