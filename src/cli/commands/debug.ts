@@ -22,7 +22,10 @@ export function debugCommand(): Command {
     .description('versions, configuration, doctor, state, metrics and logs in one .tar.gz, with secrets removed')
     .option('--out <file>', 'file to write (default: llamero-debug-TIME.tar.gz here)')
     .option('--url <url>', 'address of the gateway, if one runs', 'http://127.0.0.1:8080')
-    .option('--api-key-file <file>', 'file that holds an API key as it was given out; or LLAMERO_API_KEY')
+    .option(
+      '--api-key-file <file>',
+      'file that holds an API key as it was given out (for the log, one that may administer); or LLAMERO_API_KEY',
+    )
     .option('--config <file>', 'configuration file (default ./llamero.yaml where it exists)')
     .option('--log-file <file>', "llamero's log in JSON, if it is kept in a file")
     .action(async (options: BundleCommandOptions) => {
