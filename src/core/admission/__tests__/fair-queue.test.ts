@@ -197,6 +197,52 @@ describe('requests that take several slots', () => {
   });
 });
 
+describe('slots of another engine', () => {
+  it('are all there, whatever the old one still works on', () => {
+    const { queue, granted, come } = setUp({ slots: 2 });
+    const old = [come('a1'), come('a2')];
+    come('b1');
+    assert.deepEqual([queue.inUse, queue.queued], [2, 1]);
+    queue.setSlots(2, true);
+    assert.deepEqual(granted, ['a1', 'a2', 'b1']);
+    for (const waiter of old) queue.release(waiter);
+    assert.equal(queue.inUse, 1, 'what the old one gives back is not of the new one');
+  });
+
+  it('go first to those that move, also while nobody else gets any', () => {
+    const { queue, granted, come } = setUp({ slots: 1 });
+    const [moving, busy] = [come('a1'), come('a2')];
+    queue.setSlots(1, true);
+    come('b1');
+    come('b2');
+    assert.deepEqual(granted, ['a1', 'a2']);
+    assert.equal(queue.isOutdated(moving), true);
+    assert.equal(queue.move(moving), false);
+    queue.hold();
+    queue.release(busy);
+    assert.deepEqual(granted, ['a1', 'a2', 'a1']);
+    assert.equal(queue.isOutdated(moving), false);
+    queue.release(moving);
+    queue.resume();
+    assert.equal(granted.at(-1), 'b1');
+    assert.equal(queue.inUse, 1);
+  });
+
+  it('are taken at once where one is free, and are nothing to who has gone', () => {
+    const { queue, granted, come } = setUp({ slots: 1 });
+    const first = come('a1');
+    queue.setSlots(1, true);
+    assert.equal(queue.move(first), true);
+    assert.equal(queue.inUse, 1);
+    queue.setSlots(1, true);
+    const second = come('b1');
+    assert.equal(queue.move(first), false);
+    queue.release(first);
+    queue.release(second);
+    assert.deepEqual([granted, queue.inUse], [['a1', 'b1'], 0]);
+  });
+});
+
 describe('a full queue', () => {
   it('refuses, with the time until a place is free', () => {
     const unmeasured = setUp({ maxQueue: 0 });
