@@ -3,7 +3,7 @@ import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 
 /** What is finalised by one collection lets go of more for the next. */
-const ROUNDS = 3;
+const ROUNDS = 2;
 
 let collect: (() => void) | null = null;
 

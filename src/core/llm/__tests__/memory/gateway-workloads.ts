@@ -1,4 +1,4 @@
-import { once } from 'node:events';
+import { type EventEmitter, once } from 'node:events';
 import { Agent, type IncomingMessage, request } from 'node:http';
 import { createGateway } from '../../../../gateway/gateway.ts';
 import { connectTo, listeners } from './connected-provider.ts';
@@ -76,17 +76,20 @@ async function finished(answer: IncomingMessage): Promise<number> {
 async function leave(port: number, body: unknown): Promise<void> {
   const headers = { 'content-type': 'application/json' };
   const call = request({ host: '127.0.0.1', port, method: 'POST', path: CHAT, agent: false, headers });
-  // A request that is destroyed says so.
-  call.on('error', () => undefined);
   call.end(JSON.stringify(body), () => call.destroy());
-  await once(call, 'close');
+  await closed(call);
 }
 
 /** Is gone behind the first bytes of the answer. */
 async function leaveMidway(port: number, body: unknown): Promise<void> {
   const answer = await post(port, false, CHAT, JSON.stringify(body));
   await once(answer, 'data');
-  answer.on('error', () => undefined);
   answer.destroy();
-  await once(answer, 'close');
+  await closed(answer);
+}
+
+/** Whoever is destroyed says that it was cut off; that is no news. */
+function closed(cutOff: EventEmitter): Promise<void> {
+  cutOff.on('error', () => undefined);
+  return new Promise((resolve) => cutOff.once('close', () => resolve()));
 }

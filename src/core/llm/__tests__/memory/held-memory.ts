@@ -12,7 +12,7 @@ import { type EngineUrls, MOST_HELD } from './engines.ts';
 
 /** Enough for an interval: see {@link estimateSlope}. */
 const STEPS = 10;
-const HELD_EACH_STEP = 40;
+const HELD_EACH_STEP = 25;
 
 /** Bytes that each of so many at once costs: heap and buffers together, and all anonymous memory (0 where the system does not tell). */
 export interface HeldMemory {

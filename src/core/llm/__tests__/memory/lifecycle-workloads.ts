@@ -23,7 +23,7 @@ export const respawned: Workload = ({ model, tally }) => ({
       model,
       engine: { ctxSize: 1024, parallel: 4, args: ['--threads', '1'] },
     });
-    for (let turn = 0; turn < 3; turn += 1) {
+    for (let turn = 0; turn < 2; turn += 1) {
       await tally.of(provider.generate(`prompt ${unit}`, { maxTokens: 4 }));
       await tally.of(provider.generate('Hello', { grammar: 'root ::= (((' }));
       await tally.of(provider.tokenize(`text ${unit}`));

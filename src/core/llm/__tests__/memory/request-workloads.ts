@@ -95,13 +95,13 @@ export const cancelled: Workload = ({ urls, tally }) => {
 /** Everything at once, more of it than there are slots and places in the queue. */
 export const concurrent: Workload = ({ urls, tally }) => {
   const providers = {
-    crowded: connectTo(urls.plain, { maxConcurrentRequests: 8, maxQueue: 16 }),
+    crowded: connectTo(urls.plain, { maxConcurrentRequests: 4, maxQueue: 8 }),
     left: connectTo(urls.slow),
   };
   return over(providers, async ({ crowded, left }, unit) => {
     const stream = left.stream('left alone');
     const leaving = stream.next().then(() => stream.return?.());
-    const answers = Array.from({ length: 30 }, (_, index) =>
+    const answers = Array.from({ length: 12 }, (_, index) =>
       tally.of(crowded.generate(`${unit}.${index}`, { maxTokens: 2 })),
     );
     await Promise.all([...answers, tally.of(left.generate('too long', { timeout: 10 })), leaving]);
