@@ -35,6 +35,8 @@ export interface ReleaseMirror {
   fault: ArchiveFault | null;
   /** Resolves when the first archive request got half of its bytes and hangs. */
   stalled: Promise<void>;
+  /** Breaks every connection, as they are now. */
+  breakConnections(): void;
   close(): Promise<void>;
 }
 
@@ -57,6 +59,7 @@ export async function startReleaseMirror(directory: string, program = FAKE_ENGIN
     archiveRequests: [],
     fault: null,
     stalled: stalled.promise,
+    breakConnections: () => server.closeAllConnections(),
     close: async () => {
       server.closeAllConnections();
       server.close();
