@@ -1,0 +1,43 @@
+import type { SoakGrowth, SoakSample } from './judge-soak.ts';
+import type { SoakResult } from './run-soak.ts';
+
+const KB = 1024;
+
+/** One line of progress. */
+export function describeSample({ seconds, requests, heap, external, anonymous, descriptors }: SoakSample): string {
+  const memory = `heap ${megabytes(heap)}, external ${megabytes(external)}, anonymous ${megabytes(anonymous)} MB`;
+  return `${Math.round(seconds)} s: ${requests} requests, ${memory}, ${descriptors} descriptors`;
+}
+
+/** The whole result as text. */
+export function describeResult(result: SoakResult, growth: readonly SoakGrowth[]): string {
+  const { requests, kills, outcomes, leftObjects, end } = result;
+  const left = Object.entries(leftObjects).map(([name, count]) => `${count} ${name}`);
+  return [
+    `${requests} requests, ${kills} engines killed`,
+    ...Object.entries(outcomes)
+      .toSorted(([a], [b]) => a.localeCompare(b))
+      .map(([outcome, count]) => `  ${outcome}: ${count}`),
+    'Growth per 1,000 requests in the second half (99 %):',
+    ...growth.map(
+      ({ kind, slope, low, high, limit, verdict, isZero }) =>
+        `  ${kind}: ${kilobytes(slope)} KB (${kilobytes(low)} … ${kilobytes(high)}, limit ${kilobytes(limit)}): ${verdict}${isZero ? ', zero within its error' : ''}`,
+    ),
+    `Left of requests when there were none: ${left.length === 0 ? 'nothing' : left.join(', ')}`,
+    `llamero serve ended with ${end}`,
+    `Verdict: ${isClean(result, growth) ? 'clean' : 'NOT clean'}`,
+  ].join('\n');
+}
+
+/** Whether memory surely does not grow, nothing of a request outlives it, and `llamero serve` ended in order. */
+export function isClean({ leftObjects, end }: SoakResult, growth: readonly SoakGrowth[]): boolean {
+  return Object.keys(leftObjects).length === 0 && end === '0' && growth.every(({ verdict }) => verdict === 'clean');
+}
+
+function megabytes(bytes: number | null): string {
+  return bytes === null ? '–' : (bytes / KB / KB).toFixed(1);
+}
+
+function kilobytes(bytes: number): string {
+  return (bytes / KB).toFixed(1);
+}
