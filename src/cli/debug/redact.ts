@@ -47,7 +47,7 @@ export function createRedactor(secrets: Iterable<string>, homes: Iterable<string
 export function secretsOfEnvironment(env: NodeJS.ProcessEnv): string[] {
   return Object.entries(env).flatMap(([name, value = '']) => {
     const whole = isSecretVariable(name) ? [value] : [];
-    return [...whole, ...secretsOfAddress(value)];
+    return whole.concat(secretsOfAddress(value));
   });
 }
 
