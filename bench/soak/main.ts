@@ -7,12 +7,12 @@ import { judgeSoak } from './judge-soak.ts';
 import { longestLifetime } from './lifetimes.ts';
 import { runSoak } from './run-soak.ts';
 import { chartSeries, renderSvgChart, renderTextChart } from './soak-chart.ts';
-import { describeResult, describeSample, isClean } from './soak-report.ts';
+import { describeResult, describeSample, judgeResult } from './soak-report.ts';
 
 const USAGE = `npm run soak -- [options]
 
 llamero serve under mixed load, for minutes or hours, its memory sampled from inside. At the end the growth per 1,000 requests with
-its error, a verdict and a chart. Exit code 1 when memory grows, or when something of a request outlives it.
+its error, a verdict and a chart. Exit code 1 when memory surely grows, or when something of a request outlives it.
 
   --minutes N   how long (default 60)
   --clients N   at once (default 16)
@@ -77,5 +77,5 @@ async function main(): Promise<number> {
   const data = { startedAt, machine: describeMachine(), seed, clients, minutes, real: options.real, growth, ...result };
   await writeFile(path.join(out, 'samples.json'), `${JSON.stringify(data, null, 2)}\n`);
   console.log(`Chart and samples: ${path.relative(process.cwd(), out)}`);
-  return isClean(result, growth) ? 0 : 1;
+  return judgeResult(result, growth) === 'leak' ? 1 : 0;
 }

@@ -61,8 +61,9 @@ async function takeSamples(served: Served, options: SoakOptions, counts: LoadCou
   const samples: SoakSample[] = [];
   const startedAt = performance.now();
   const elapsed = () => performance.now() - startedAt;
-  while (elapsed() < options.durationMs) {
-    await sleep(Math.min(options.sampleEveryMs, Math.max(0, options.durationMs - elapsed())));
+  // A sample that comes too soon after another one tells no rate.
+  while (options.durationMs - elapsed() > options.sampleEveryMs / 2) {
+    await sleep(options.sampleEveryMs);
     const { heap, external, anonymous, counts: live } = await served.ask('sample');
     const descriptors = live['file descriptors'] ?? 0;
     const sample = { seconds: elapsed() / 1000, requests: counts.requests, heap, external, anonymous, descriptors };

@@ -13,7 +13,7 @@ const BARS = '▁▂▃▄▅▆▇█';
 const WIDTH = 960;
 const PANEL = 150;
 const LEFT = 90;
-const RIGHT = 20;
+const RIGHT = 40;
 const TOP = 34;
 const COLOURS = ['#2563eb', '#0d9488', '#9333ea', '#ea580c', '#475569'];
 

@@ -52,10 +52,7 @@ function growths(before: Counts, after: Counts): CountGrowth[] {
   return Object.entries(after).map(([name, count]) => ({ name, before: before[name] ?? 0, after: count }));
 }
 
-/**
- * How memory grows over these samples. A leak only where the whole interval of the slope is above the limit, clean only where it is
- * not. Kinds that the system does not tell are left out.
- */
+/** How memory grows over these samples; kinds that the system does not tell are left out. */
 export function judgeMemory(samples: readonly MemorySample[], limits: GrowthLimits): MemoryGrowth[] {
   return MEMORY_KINDS.flatMap((kind) => {
     const points = samples.flatMap((sample): Point[] => {
@@ -68,7 +65,8 @@ export function judgeMemory(samples: readonly MemorySample[], limits: GrowthLimi
   });
 }
 
-function judgeSlope({ low, high }: Slope, limit: number): LeakVerdict {
+/** A leak only where the whole interval is above the limit, clean only where it is not. */
+export function judgeSlope({ low, high }: Slope, limit: number): LeakVerdict {
   if (low > limit) return 'leak';
   return high <= limit ? 'clean' : 'unclear';
 }
