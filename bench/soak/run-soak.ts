@@ -36,7 +36,15 @@ const LOOK_MS = 200;
 
 /** A gateway under mixed load in a process of its own, looked at every few seconds from inside. */
 export async function runSoak(options: SoakOptions): Promise<SoakResult> {
-  await using served = await startServed(options.command);
+  const served = await startServed(options.command);
+  try {
+    return await soak(served, options);
+  } finally {
+    await served[Symbol.asyncDispose]();
+  }
+}
+
+async function soak(served: Served, options: SoakOptions): Promise<SoakResult> {
   const counts: LoadCounts = { requests: 0, outcomes: {} };
   const over = new AbortController();
   const { clients, seed } = options;

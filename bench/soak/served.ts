@@ -11,6 +11,10 @@ import type { ProbeAnswer, ProbeQuestion } from './probe.ts';
 
 /** Slots of the engine. */
 const SLOTS = 8;
+/** Makes the tiny model as slow as a small one. */
+const BALLAST_BYTES = 16_000_000;
+/** V8 takes memory for young objects in steps, which are not to be mistaken for growth. */
+const NODE_OPTIONS = ['--expose-gc', '--max-semi-space-size=4'];
 const MAIN = path.resolve(import.meta.dirname, '../../src/cli/main.ts');
 const PROBE = pathToFileURL(path.resolve(import.meta.dirname, 'probe.ts')).href;
 const STOP_MS = 20_000;
@@ -32,36 +36,50 @@ export interface Served extends AsyncDisposable {
 
 /** @param command the llama-server; null: the double. */
 export async function startServed(command: string | null): Promise<Served> {
-  await using stack = new AsyncDisposableStack();
   const folder = await mkdtemp(path.join(tmpdir(), 'llamero-soak-'));
-  stack.defer(() => rm(folder, { recursive: true, force: true }));
-  const model = path.join(folder, 'tiny.gguf');
-  await writeTinyModel(model, command === null ? {} : { ballastBytes: 16_000_000 });
-  const engine =
-    command ??
-    stack.adopt(await writeFakeLlamaServerCommand({ tokensPerSecond: 1000 }), (fake) => fake.remove()).command;
-  const file = path.join(folder, 'llamero.json');
-  await writeFile(file, JSON.stringify(configuration(engine, model)));
-  const child = spawn(
-    process.execPath,
-    ['--expose-gc', '--max-semi-space-size=4', '--import', PROBE, MAIN, 'serve', '--config', file],
-    { cwd: folder, env: withoutOwnSettings(process.env), stdio: ['ignore', 'ignore', 'pipe', 'ipc'] },
-  );
-  stack.defer(() => void child.kill('SIGKILL'));
-  const port = await listening(child);
-  const owned = stack.move();
-  const status = () => statusOf(port);
+  const double = command === null ? await writeFakeLlamaServerCommand({ tokensPerSecond: 1000 }) : null;
+  const removeFiles = async (): Promise<void> => {
+    await rm(folder, { recursive: true, force: true });
+    await double?.remove();
+  };
+  try {
+    const child = await startServe(folder, double?.command ?? command ?? '', command !== null);
+    return serving(child.process, child.port, removeFiles);
+  } catch (error) {
+    await removeFiles();
+    throw error;
+  }
+}
+
+function serving(child: ChildProcess, port: number, removeFiles: () => Promise<void>): Served {
   return {
     port,
     ask: (question) => ask(child, question),
-    enginePid: async () => (await status()).pid,
+    enginePid: async () => (await statusOf(port)).pid,
     unsettled: async () => {
-      const { inFlight, gateway } = await status();
+      const { inFlight, gateway } = await statusOf(port);
       return inFlight + gateway.openAnswers;
     },
     stop: () => stop(child),
-    [Symbol.asyncDispose]: () => owned.disposeAsync(),
+    [Symbol.asyncDispose]: async () => {
+      child.kill('SIGKILL');
+      await removeFiles();
+    },
   };
+}
+
+/** @throws Error with the end of its log when it does not start; it has ended then. */
+async function startServe(folder: string, engine: string, isReal: boolean) {
+  const model = path.join(folder, 'tiny.gguf');
+  await writeTinyModel(model, isReal ? { ballastBytes: BALLAST_BYTES } : {});
+  const file = path.join(folder, 'llamero.json');
+  await writeFile(file, JSON.stringify(configuration(engine, model)));
+  const child = spawn(process.execPath, [...NODE_OPTIONS, '--import', PROBE, MAIN, 'serve', '--config', file], {
+    cwd: folder,
+    env: withoutOwnSettings(process.env),
+    stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
+  });
+  return { process: child, port: await listening(child) };
 }
 
 interface Status {

@@ -124,6 +124,8 @@ describe('Long Running Scenarios', AT_ONCE, () => {
   it('memory does not grow with requests: zero within its error', DEADLINE, async ({ signal }) => {
     const repeated = await measure('continuous', signal);
     assertClean(repeated, { ok: 1500 });
+    const [baseline] = repeated.report.samples;
+    assert.ok(baseline !== undefined && baseline.heap < 50 * KB * KB, `${baseline?.heap} bytes of heap`);
     for (const { kind, slope } of repeated.report.memory) {
       // Per request; the requirements allow 10 KB of heap, and 5 MB of memory for 1,000 requests.
       assert.ok(slope <= (kind === 'anonymous' ? 5 * KB : 256), repeated.report.summary);
