@@ -2,7 +2,6 @@ import { readFileSync } from 'node:fs';
 import { hostname } from 'node:os';
 import type { Logger } from 'pino';
 import type { Config } from '../../core/config.ts';
-import { createHttpClient } from '../../core/engine/download/http-client.ts';
 import { LlameroError } from '../../core/errors.ts';
 import type { AlertChange } from '../../core/events.ts';
 import type { GatewayAlerts } from '../../gateway/backend.ts';
@@ -81,7 +80,11 @@ async function openWebhook(
   const { url } = config;
   if (url === null) return null;
   if (secret === null) logger.warn('alerts are sent without a signature: there is no alerts.webhook.secretFile');
-  const { WebhookSender: Sender } = await import('../../telemetry/alerts/webhook-sender.ts');
+  // Both load undici, which who has no webhook does not wait for.
+  const [{ WebhookSender: Sender }, { createHttpClient }] = await Promise.all([
+    import('../../telemetry/alerts/webhook-sender.ts'),
+    import('../../core/engine/download/http-client.ts'),
+  ]);
   const client = createHttpClient({ env, connectMs: config.timeout, idleMs: config.timeout });
   const sender = new Sender({
     url,
