@@ -42,8 +42,11 @@ export async function runChaos(options: ChaosOptions): Promise<Ledger> {
       void rememberEngine(serve, enginePids);
       progress?.(ledger);
     });
-    const playing = Array.from({ length: clients }, (_, client) => playClient(scene, client, over));
-    await Promise.all([...playing, tormentEngine(serve, ledger, { seed, everyMs: faultEveryMs }, over)]);
+    // Clients come until the engine is back from its last fault, or nobody would be there to get its next token.
+    const tormented = new AbortController();
+    const playing = Array.from({ length: clients }, (_, client) => playClient(scene, client, tormented.signal));
+    const tormenting = tormentEngine(serve, ledger, { seed, everyMs: faultEveryMs }, over);
+    await Promise.all([...playing, tormenting.finally(() => tormented.abort())]);
     watched.abort();
     await watching;
     await checkAftermath(scene, quietRounds);
