@@ -15,7 +15,8 @@ const controllers: AbortController[] = [];
 /** One leak of each kind: a request is answered, and one line is missing that takes something away again. */
 export const planted: Workload = async ({ urls, tally }) => {
   // Nothing of it may keep the process from ending.
-  const server = createServer((socket) => socket.unref()).listen(0, '127.0.0.1');
+  // Both ends are kept: an end that is collected resets the other.
+  const server = createServer((socket) => sockets.push(socket.unref())).listen(0, '127.0.0.1');
   await once(server, 'listening');
   const { port } = server.address() as AddressInfo;
   const work = over({ provider: connectTo(urls.plain) }, async ({ provider }, unit) => {
