@@ -1,22 +1,8 @@
 import type { SettledRequest } from '../core/events.ts';
 import type { CappedLabels } from './capped-labels.ts';
+import { GEN_AI_OPERATIONS, GEN_AI_PROVIDER } from './gen-ai-operations.ts';
 import type { GenAiMetricName } from './metric-catalogue.ts';
 import type { LabelValues, MetricSeries } from './metric-series.ts';
-
-/**
- * What the conventions call the operations; requests of other routes use no model and are left out.
- * https://opentelemetry.io/docs/specs/semconv/gen-ai/gen-ai-metrics/
- */
-const OPERATIONS: Readonly<Record<string, string>> = {
-  'chat.completions': 'chat',
-  responses: 'chat',
-  messages: 'chat',
-  completions: 'text_completion',
-  completion: 'text_completion',
-  infill: 'text_completion',
-  embeddings: 'embeddings',
-  embedding: 'embeddings',
-};
 
 /** Counts requests once more, under the names of the OpenTelemetry conventions. */
 export class GenAiMetrics {
@@ -30,11 +16,11 @@ export class GenAiMetrics {
 
   /** A request has ended. */
   settled(request: SettledRequest): void {
-    const operation = OPERATIONS[request.route];
+    const operation = GEN_AI_OPERATIONS[request.route];
     if (operation === undefined) return;
     const labels = {
       gen_ai_operation_name: operation,
-      gen_ai_provider_name: 'llama_cpp',
+      gen_ai_provider_name: GEN_AI_PROVIDER,
       gen_ai_request_model: this.#models.of(request.model),
     };
     const { error, outcome, firstTokenMs, decodeMs, usage, totalMs } = request;

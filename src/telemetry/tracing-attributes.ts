@@ -1,6 +1,7 @@
 import type { Attributes } from '@opentelemetry/api';
 import { ERROR_CODES } from '../core/errors.ts';
 import type { LlameroEvents, SettledRequest } from '../core/events.ts';
+import { GEN_AI_OPERATIONS, GEN_AI_PROVIDER } from './gen-ai-operations.ts';
 
 /**
  * What spans say, by OpenTelemetry's semantic conventions: HTTP (stable) and GenAI 0.1 (in development). Never a prompt,
@@ -31,27 +32,11 @@ export interface Phase {
   readonly toMs: number;
 }
 
-/** No well-known value of `gen_ai.provider.name` stands for llama.cpp. */
-const PROVIDER = 'llama_cpp';
-
-/** `gen_ai.operation.name` by route; those that ask nothing of the model have none. `rerank` is not a well-known value. */
-const OPERATIONS: Readonly<Record<string, string>> = {
-  'chat.completions': 'chat',
-  responses: 'chat',
-  messages: 'chat',
-  completions: 'text_completion',
-  completion: 'text_completion',
-  infill: 'text_completion',
-  embeddings: 'embeddings',
-  embedding: 'embeddings',
-  rerank: 'rerank',
-};
-
 /** A span of the gateway is named as HTTP names it, one of the library as GenAI does; its model follows at the end. */
 export function beginningOf(route: TracedRoute, side: TracedSide): SpanBeginning {
-  const operation = OPERATIONS[route.name];
+  const operation = GEN_AI_OPERATIONS[route.name];
   const attributes: Attributes =
-    operation === undefined ? {} : { 'gen_ai.operation.name': operation, 'gen_ai.provider.name': PROVIDER };
+    operation === undefined ? {} : { 'gen_ai.operation.name': operation, 'gen_ai.provider.name': GEN_AI_PROVIDER };
   if (side === 'client') return { name: operation ?? route.name, attributes };
   attributes['http.request.method'] = route.method;
   attributes['http.route'] = route.path;
@@ -80,7 +65,7 @@ export function settledAttributes(request: SettledRequest, side: TracedSide): At
   if (side === 'server') attributes['http.response.status_code'] = request.status;
   if (error !== null) attributes['error.type'] = error.code;
   if (firstTokenMs !== null) attributes['gen_ai.response.time_to_first_chunk'] = firstTokenMs / 1000;
-  if (OPERATIONS[request.route] === undefined) return attributes;
+  if (GEN_AI_OPERATIONS[request.route] === undefined) return attributes;
   if (request.model !== null) {
     attributes['gen_ai.request.model'] = request.model;
     attributes['gen_ai.response.model'] = request.model;
@@ -90,7 +75,7 @@ export function settledAttributes(request: SettledRequest, side: TracedSide): At
 
 /** Name of a span of the library when the model is known. */
 export function settledName(request: SettledRequest): string | null {
-  const operation = OPERATIONS[request.route];
+  const operation = GEN_AI_OPERATIONS[request.route];
   return operation === undefined || request.model === null ? null : `${operation} ${request.model}`;
 }
 
