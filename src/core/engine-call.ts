@@ -130,11 +130,13 @@ export class EngineCall implements Dispatcher.DispatchHandler, WatchedExchange {
   }
 
   onResponseStart(
-    _controller: Dispatcher.DispatchController,
+    controller: Dispatcher.DispatchController,
     status: number,
     headers: Record<string, string | string[] | undefined>,
   ): void {
     if (status < 200) return;
+    // Nobody reads them again, and a stream would keep each as a buffer of its own for as long as it lasts.
+    controller.rawHeaders = null;
     this.#status = status;
     this.lifeCount += 1;
     if (status !== 200) this.#retryAfterMs = retryAfterOf(headers['retry-after']);

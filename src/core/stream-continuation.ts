@@ -30,7 +30,7 @@ export class StreamContinuation {
   readonly #journal: IdsJournal | TextJournal | ReplayJournal;
   readonly #dialect: PipelineRequest['route']['dialect'];
   /** How the engine tells the seed that llamero has set; null: it has set none. */
-  readonly #seedMember: Buffer | null;
+  readonly #seedMember: string | null;
   #promptTokens: number | null = null;
   #cachedTokens = 0;
   #splicer: StreamSplicer | null = null;
@@ -46,7 +46,7 @@ export class StreamContinuation {
   constructor(plan: StreamPlan, { route, work }: PipelineRequest, body: Buffer, seed: number | null) {
     this.#plan = plan;
     this.#body = body;
-    this.#seedMember = seed === null ? null : Buffer.from(`"seed":${seed},`);
+    this.#seedMember = seed === null ? null : `"seed":${seed},`;
     this.#dialect = route.dialect;
     this.#journal = journalOf(plan, route.dialect, work);
   }
@@ -126,9 +126,9 @@ export class StreamContinuation {
 }
 
 /** Shows the settings as they are without a seed: the caller has set none. In a text the quotes would be escaped. */
-function withoutSeed(events: Buffer, member: Buffer): Buffer {
-  if (!events.includes(member)) return events;
-  return Buffer.from(events.toString('latin1').replaceAll(member.toString(), `"seed":${NO_SEED},`), 'latin1');
+function withoutSeed(events: Buffer, member: string): Buffer {
+  if (!events.includes(member, 0, 'latin1')) return events;
+  return Buffer.from(events.toString('latin1').replaceAll(member, `"seed":${NO_SEED},`), 'latin1');
 }
 
 function journalOf(

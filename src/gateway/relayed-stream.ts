@@ -37,7 +37,7 @@ export class RelayedStream implements PacedStream {
     this.#response = response;
     this.#comments = comments;
     this.#pacer = pacer;
-    response.writeHead(200, [...STREAM_HEADERS, ...headers]);
+    response.writeTrustedHead([...STREAM_HEADERS, ...headers], null);
     process.nextTick(flushHead, response);
   }
 
@@ -81,7 +81,9 @@ export class RelayedStream implements PacedStream {
   #write(events: Buffer): boolean {
     if (this.#isHeadOut) return writeChunk(this.#response, events);
     this.#isHeadOut = true;
-    return this.#response.write(events);
+    const goesOn = this.#response.write(events);
+    this.#response.forgetHead();
+    return goesOn;
   }
 
   #takeHeld(): Buffer {

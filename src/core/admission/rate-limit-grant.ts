@@ -1,6 +1,6 @@
 import type { KnownClient } from './client-table.ts';
 import type { Lease, RateLimitCounters } from './rate-limit-counters.ts';
-import type { Claim, RateLimitState, Reading } from './rate-limit-policy.ts';
+import type { RateLimitState } from './rate-limit-policy.ts';
 
 /** The admission of one request by the limits of its client. */
 export interface RateGrant {
@@ -17,29 +17,31 @@ export interface RateGrant {
   refund(): void;
 }
 
-/** What a grant has to account for. */
+/** What a grant has to account for. It lives as long as its request, so it keeps no more than it needs. */
 export interface Reservation {
   readonly counters: RateLimitCounters;
   readonly client: KnownClient;
-  readonly claims: readonly Claim[];
-  readonly readings: readonly Reading[];
-  /** Before the claims were added (`Date.now()`), so that windows are never thought to last longer than they do. */
+  /** What the client had left; its windows are those that the request was counted in. */
+  readonly state: RateLimitState;
+  /** Before the windows were counted up (`Date.now()`), so that they are never thought to last longer than they do. */
   readonly reservedAtMs: number;
   readonly lease: Lease | null;
 }
 
 /** The admission that a {@link Reservation} became. */
 export class SettlingGrant implements RateGrant {
-  readonly state: RateLimitState;
   readonly tokenBudget: number | null;
   readonly #reservation: Reservation;
   #settled = false;
 
-  constructor(reservation: Reservation, state: RateLimitState, tokenBudget: number | null) {
+  constructor(reservation: Reservation, tokenBudget: number | null) {
     this.#reservation = reservation;
-    this.state = state;
     this.tokenBudget = tokenBudget;
     reservation.client.inUse += 1;
+  }
+
+  get state(): RateLimitState {
+    return this.#reservation.state;
   }
 
   settle(usedTokens: number): void {
@@ -61,11 +63,10 @@ export class SettlingGrant implements RateGrant {
   }
 
   #correct(requests: number, tokens: number): void {
-    const { claims, readings, counters, client, reservedAtMs } = this.#reservation;
-    for (let index = 0; index < claims.length; index++) {
-      const { window } = claims[index]!;
+    const { counters, client, state, reservedAtMs } = this.#reservation;
+    for (const { window, resetMs } of state.windows) {
       const points = window.unit === 'requests' ? requests : tokens;
-      if (points !== 0) counters.correct(window, client, points, reservedAtMs + readings[index]!.msBeforeNext);
+      if (points !== 0) counters.correct(window, client, points, reservedAtMs + resetMs);
     }
   }
 }

@@ -4,7 +4,7 @@ import type { LlameroEmitter } from '../events.ts';
 import { ClientTable, type KnownClient } from './client-table.ts';
 import type { Client, ClientLimits, ClientPool } from './client.ts';
 import { MemoryCounters, type Lease, type RateLimitCounters } from './rate-limit-counters.ts';
-import { SettlingGrant, type RateGrant, type Reservation } from './rate-limit-grant.ts';
+import { SettlingGrant, type RateGrant } from './rate-limit-grant.ts';
 import {
   claimsOf,
   clientLimits,
@@ -21,15 +21,8 @@ import {
   type RateLimitWindow,
   type Reading,
   type RequestSize,
-  type Verdict,
 } from './rate-limit-policy.ts';
-import {
-  concurrencyRefusal,
-  promptAboveLimit,
-  RefusalReporter,
-  windowRefusal,
-  type Refusal,
-} from './rate-limit-refusals.ts';
+import { concurrencyRefusal, promptAboveLimit, RefusalReporter, windowRefusal } from './rate-limit-refusals.ts';
 import { RateLimitStore, type StoreTimes } from './rate-limit-store.ts';
 
 export type { RateGrant } from './rate-limit-grant.ts';
@@ -182,14 +175,24 @@ export class RateLimits {
     readings: readonly Reading[],
     lease: Lease | null,
   ): RateGrant {
-    const reservation = { counters, client, claims, readings, reservedAtMs, lease };
     const verdict = decide(claims, readings, maxConcurrent === null || lease !== null);
-    takeBack(reservation, verdict);
+    for (let index = 0; index < claims.length; index++) {
+      const claim = claims[index]!;
+      const surplus = claim.wanted - keptOf(claim, verdict);
+      const endsAtMs = reservedAtMs + readings[index]!.msBeforeNext;
+      if (surplus > 0) counters.correct(claim.window, client, -surplus, endsAtMs);
+    }
     const state = stateAfter(claims, readings, verdict);
     client.told = { state, atMs: reservedAtMs };
-    if (verdict.admitted) return new SettlingGrant(reservation, state, verdict.tokenBudget);
+    if (verdict.admitted) {
+      return new SettlingGrant({ counters, client, state, reservedAtMs, lease }, verdict.tokenBudget);
+    }
     lease?.release();
-    const refusal = refusalOf(reservation, verdict, maxConcurrent);
+    const { refusedBy } = verdict;
+    const refusal =
+      refusedBy === -1
+        ? concurrencyRefusal(maxConcurrent ?? 0)
+        : windowRefusal(claims[refusedBy]!, readings[refusedBy]!.msBeforeNext);
     throw this.#refusals.refuse(request.id, client, refusal, state);
   }
 
@@ -227,23 +230,6 @@ function inTurn<Result>(client: KnownClient, work: () => Promise<Result>): Promi
   };
   void turn.then(leave, ignore);
   return working;
-}
-
-/** Gives back whatever the request does not keep of its claims. */
-function takeBack(reservation: Reservation, verdict: Verdict): void {
-  const { counters, client, claims, readings, reservedAtMs } = reservation;
-  for (let index = 0; index < claims.length; index++) {
-    const claim = claims[index]!;
-    const surplus = claim.wanted - keptOf(claim, verdict);
-    if (surplus > 0) {
-      counters.correct(claim.window, client, -surplus, reservedAtMs + readings[index]!.msBeforeNext);
-    }
-  }
-}
-
-function refusalOf({ claims, readings }: Reservation, verdict: Verdict, maxConcurrent: number | null): Refusal {
-  if (verdict.refusedBy === -1) return concurrencyRefusal(maxConcurrent ?? 0);
-  return windowRefusal(claims[verdict.refusedBy]!, readings[verdict.refusedBy]!.msBeforeNext);
 }
 
 /** Of memory, where nothing fails and nothing is gained by asking for all at once. The client is not forgotten meanwhile. */

@@ -10,39 +10,39 @@ export function tokenCountsOf(answer: unknown): TokenCounts | null {
 }
 
 const TIMINGS = Buffer.from('"timings":{');
-const PREDICTED = Buffer.from('"predicted_n":');
-const PROMPT = Buffer.from('"prompt_n":');
-const CACHED = Buffer.from('"cache_n":');
+/** More than the numbers of the timings take that are read here; they stand at its beginning. */
+const TIMINGS_BYTES = 400;
 const USAGE = Buffer.from('"usage":');
 const OPEN_BRACE = 0x7b;
 const CLOSE_BRACE = 0x7d;
 const ZERO = 0x30;
-const NINE = 0x39;
 
 /**
  * The same out of the bytes of an answer or event, without parsing all of it. Within a string of JSON the quotes of such a
  * key would be escaped, so what is found is a key.
  */
 export function tokenCountsIn(json: Buffer): TokenCounts | null {
-  const timings = json.lastIndexOf(TIMINGS);
-  const completionTokens = timings === -1 ? null : numberAfter(json, PREDICTED, timings);
+  const found = json.lastIndexOf(TIMINGS);
+  // A search within a string takes a small part of one within bytes.
+  const timings = found === -1 ? '' : json.toString('latin1', found, found + TIMINGS_BYTES);
+  const completionTokens = numberAfter(timings, '"predicted_n":');
   if (completionTokens !== null) {
-    const cachedTokens = numberAfter(json, CACHED, timings) ?? 0;
-    return { promptTokens: (numberAfter(json, PROMPT, timings) ?? 0) + cachedTokens, completionTokens, cachedTokens };
+    const cachedTokens = numberAfter(timings, '"cache_n":') ?? 0;
+    return { promptTokens: (numberAfter(timings, '"prompt_n":') ?? 0) + cachedTokens, completionTokens, cachedTokens };
   }
   const usage = memberAfter(json, USAGE);
   return usage === null ? null : countsOfUsage(usage);
 }
 
-/** The whole number after a key, looked for from `start` on. */
-function numberAfter(json: Buffer, key: Buffer, start: number): number | null {
-  const found = json.indexOf(key, start);
+/** The whole number after a key; null where the key is not. */
+function numberAfter(text: string, key: string): number | null {
+  const found = text.indexOf(key);
   if (found === -1) return null;
   let value = 0;
   for (let at = found + key.length; ; at += 1) {
-    const digit = json[at] ?? 0;
-    if (digit < ZERO || digit > NINE) return value;
-    value = value * 10 + digit - ZERO;
+    const digit = text.charCodeAt(at) - ZERO;
+    if (!(digit >= 0 && digit <= 9)) return value;
+    value = value * 10 + digit;
   }
 }
 

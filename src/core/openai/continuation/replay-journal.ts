@@ -22,7 +22,8 @@ export interface ChoiceSum {
  * interleave is nobody's promise.
  */
 export class StreamSums {
-  readonly choices: ChoiceSum[] = [];
+  /** Nearly always one, and made as one: an array that grows makes room for many. */
+  readonly choices: ChoiceSum[] = [{ events: 0, first: 0, second: 0 }];
   readonly ids = new StreamIds();
   readonly fingerprint: EventFingerprint;
   /** Events that count: with data, and not of progress. */
@@ -71,12 +72,19 @@ export class StreamSums {
 
 /** The ids of a stream, in the order in which they were first named. */
 export class StreamIds {
-  readonly list: Buffer[] = [];
+  #list: readonly Buffer[] = [];
+
+  get list(): readonly Buffer[] {
+    return this.#list;
+  }
 
   add(json: Buffer, start: number, end: number): void {
     if (this.list.length >= MAX_IDS || end - start > MAX_ID_BYTES) return;
     const id = json.subarray(start, end);
-    if (!this.list.some((known) => known.equals(id))) this.list.push(Buffer.from(id));
+    if (this.#list.some((known) => known.equals(id))) return;
+    const copy = Buffer.from(id);
+    // Most streams name one id, and an array that grows makes room for many.
+    this.#list = this.#list.length === 0 ? [copy] : [...this.#list, copy];
   }
 }
 
