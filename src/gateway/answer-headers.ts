@@ -32,7 +32,9 @@ export function answerHeaders(
   return headers;
 }
 
-/** `toFixed` takes several times as long. */
-function tenths(value: number): number {
-  return Math.round(value * 10) / 10;
+/** `toFixed`, and any number that is not whole, take several times as long to write. */
+function tenths(value: number): string {
+  const whole = Math.round(value * 10);
+  const last = whole % 10;
+  return last === 0 ? String(whole / 10) : `${(whole - last) / 10}.${last}`;
 }

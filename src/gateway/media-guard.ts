@@ -11,7 +11,14 @@ import { LlameroError } from '../core/errors.ts';
  */
 
 /** Keys of a content part whose value carries media, either as a string or as an object with `url` or `data`. */
-const MEDIA_KEYS = ['image_url', 'input_audio', 'input_video', 'video_url', 'audio_url', 'input_image'];
+const MEDIA_KEYS: ReadonlySet<string> = new Set([
+  'image_url',
+  'input_audio',
+  'input_video',
+  'video_url',
+  'audio_url',
+  'input_image',
+]);
 const INLINE_DATA = /^data:/;
 const BASE64 = /^[A-Za-z0-9+/_=\-\r\n]*$/;
 const REMOTE = /^https?:\/\//;
@@ -28,12 +35,17 @@ function checkItems(items: unknown, path: string, allowRemote: boolean): void {
   for (let index = 0; index < items.length; index += 1) {
     const item: unknown = items[index];
     if (!isObject(item)) continue;
-    if ('content' in item) checkItems(item['content'], `${path}[${index}].content`, allowRemote);
-    if ('output' in item) checkItems(item['output'], `${path}[${index}].output`, allowRemote);
-    for (const key of MEDIA_KEYS) {
-      if (key in item) checkCarrier(item[key], `${path}[${index}].${key}`, allowRemote);
+    // Few keys of few parts carry anything: looking at those that are there takes less than asking for each that could be.
+    for (const key in item) {
+      const value = item[key];
+      if (key === 'content' || key === 'output') {
+        if (Array.isArray(value)) checkItems(value, `${path}[${index}].${key}`, allowRemote);
+      } else if (key === 'source') {
+        checkSource(value, `${path}[${index}].${key}`, allowRemote);
+      } else if (MEDIA_KEYS.has(key)) {
+        checkCarrier(value, `${path}[${index}].${key}`, allowRemote);
+      }
     }
-    if ('source' in item) checkSource(item['source'], `${path}[${index}].source`, allowRemote);
   }
 }
 

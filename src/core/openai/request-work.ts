@@ -19,6 +19,9 @@ export const NO_WORK: RequestWork = { promptTokens: 0, maxTokens: 0, sequences: 
 const BYTES_PER_TOKEN = 4;
 /** What llama-server puts in where a request to `/v1/messages` has no limit (`tools/server/server-chat.cpp`). */
 const MESSAGES_MAX_TOKENS = 4096;
+/** Names of the limit of tokens, in the order in which llama-server looks for them (`tools/server/server-schema.cpp`). */
+const LIMITS = ['n_predict', 'max_completion_tokens', 'max_tokens'] as const;
+const RESPONSES_LIMITS = ['n_predict', 'max_output_tokens'] as const;
 
 type Fields = Readonly<Record<string, unknown>>;
 
@@ -32,14 +35,12 @@ export function workOf(route: EngineRoute, fields: Fields, bodyBytes: number): R
   };
 }
 
-/** In the order in which llama-server looks for them (`tools/server/server-schema.cpp`). */
 function maxTokensOf(route: EngineRoute, fields: Fields): number | null {
-  const own = ['n_predict', 'max_completion_tokens', 'max_tokens'];
-  const names = route.dialect === 'responses' ? ['n_predict', 'max_output_tokens'] : own;
-  const absent = route.dialect === 'messages' ? MESSAGES_MAX_TOKENS : null;
-  const value = names.map((name) => fields[name]).find((given) => typeof given === 'number');
-  if (value === undefined) return absent;
-  return typeof value === 'number' && value >= 0 ? Math.floor(value) : null;
+  for (const name of route.dialect === 'responses' ? RESPONSES_LIMITS : LIMITS) {
+    const value = fields[name];
+    if (typeof value === 'number') return value >= 0 ? Math.floor(value) : null;
+  }
+  return route.dialect === 'messages' ? MESSAGES_MAX_TOKENS : null;
 }
 
 function sequencesOf(fields: Fields): number {
