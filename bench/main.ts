@@ -1,10 +1,11 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import path from 'node:path';
-import { inspect, parseArgs } from 'node:util';
+import { inspect } from 'node:util';
 import { type BenchContext, type Benchmark, Skipped } from './bench-context.ts';
 import { BENCHMARKS } from './benchmarks.ts';
 import { describeMachine, type Machine } from './machine.ts';
 import { type Figure, isReached, renderTable } from './report.ts';
+import { misused, readArguments } from './script-options.ts';
 import { seededRandom } from './statistics.ts';
 
 type Result = { figures: Figure[]; seconds: number } | { skipped: string } | { failed: string };
@@ -19,31 +20,19 @@ const USAGE = `npm run bench [-- [NAME …] [options]]
 Benchmarks:
 ${BENCHMARKS.map(({ name, summary }) => `  ${name.padEnd(18)}${summary}`).join('\n')}`;
 
-const { values: options, positionals } = parseArgs({
-  allowPositionals: true,
-  options: {
-    rounds: { type: 'string' },
-    quick: { type: 'boolean', default: false },
-    seed: { type: 'string' },
-    json: { type: 'string' },
-    help: { type: 'boolean', default: false },
-  },
+const { values: options, positionals } = readArguments(USAGE, {
+  rounds: { type: 'string' },
+  quick: { type: 'boolean', default: false },
+  seed: { type: 'string' },
+  json: { type: 'string' },
 });
-
-if (options.help) {
-  console.log(USAGE);
-} else {
-  process.exitCode = await main();
-}
+process.exitCode = await main();
 
 async function main(): Promise<number> {
   const chosen = choose(positionals);
   const rounds = wholeNumber('--rounds', options.rounds, options.quick ? 2 : 7);
   const seed = wholeNumber('--seed', options.seed, Math.floor(Math.random() * 2 ** 31));
-  if (chosen === null || rounds === null || rounds < 1 || seed === null) {
-    console.error(USAGE);
-    return 2;
-  }
+  if (chosen === null || rounds === null || rounds < 1 || seed === null) misused(USAGE);
   const machine = describeMachine();
   printMachine(machine, seed, rounds);
   const startedAt = new Date();

@@ -1,8 +1,8 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import path from 'node:path';
-import { parseArgs } from 'node:util';
 import { describeMachine } from '../machine.ts';
 import { findEngine } from '../real-engine.ts';
+import { misused, readOptions } from '../script-options.ts';
 import { renderProgress, renderReport, reportData } from './report.ts';
 import { runChaos } from './run-chaos.ts';
 
@@ -19,25 +19,18 @@ code 1 when anything was lost, doubled, silently cut, unanswered, or left behind
 const FAULT_EVERY_MS = [5000, 20_000] as const;
 const QUIET_ROUNDS = 5;
 
-const { values: options } = parseArgs({
-  options: {
-    minutes: { type: 'string', default: '10' },
-    seed: { type: 'string' },
-    clients: { type: 'string', default: '16' },
-    json: { type: 'string' },
-    help: { type: 'boolean', default: false },
-  },
+const options = readOptions(USAGE, {
+  minutes: { type: 'string', default: '10' },
+  seed: { type: 'string' },
+  clients: { type: 'string', default: '16' },
+  json: { type: 'string' },
 });
 
 const minutes = Number(options.minutes);
 const clients = Number(options.clients);
 const seed = options.seed === undefined ? Math.floor(Math.random() * 2 ** 31) : Number(options.seed);
-if (options.help || !(minutes > 0) || !Number.isInteger(clients) || clients < 1 || !Number.isInteger(seed)) {
-  console.error(USAGE);
-  process.exitCode = options.help ? 0 : 2;
-} else {
-  process.exitCode = await main();
-}
+if (!(minutes > 0) || !Number.isInteger(clients) || clients < 1 || !Number.isInteger(seed)) misused(USAGE);
+process.exitCode = await main();
 
 async function main(): Promise<number> {
   const startedAt = new Date();

@@ -1,16 +1,9 @@
-/**
- * `npm run test:chaos`: streams of an answer of 60 tokens whose engine is lost behind each of them, for every route and mode,
- * and in other ways at some of them; and streams whose connection is cut behind every byte. Prints what became of them, writes bench/results, and ends with 1 when one is not whole,
- * or differs under `exact`.
- *
- *     npm run test:chaos -- --fault kill,stop --route chat --mode fast --every 10 --seed 3 --minutes 5
- */
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { parseArgs } from 'node:util';
 import { DIALECTS } from '../../src/gateway/__tests__/served-engine.ts';
 import { writeTinyModel } from '../../src/testing/write-tiny-model.ts';
+import { misused, readOptions } from '../script-options.ts';
 import { cutBytes } from './cut-bytes.ts';
 import { FAULTS } from './faults.ts';
 import { isAsPromised, type Row, summaryOf } from './outcomes.ts';
@@ -23,15 +16,26 @@ const MODES = ['fast', 'exact'];
 /** Beside those of the engine, the fault of a connection. */
 const CUT = 'cut';
 
-const { values } = parseArgs({
-  options: {
-    every: { type: 'string' },
-    route: { type: 'string' },
-    mode: { type: 'string' },
-    fault: { type: 'string' },
-    seed: { type: 'string', default: '0' },
-    minutes: { type: 'string', default: '120' },
-  },
+const USAGE = `npm run test:chaos -- [options]
+
+Streams of an answer of 60 tokens whose engine is lost behind each of them, for every route and mode, and in other ways at some
+of them; and streams whose connection is cut behind every byte. Some 45 minutes. Prints what became of them. Exit code 1 when one
+is not whole, or differs under exact.
+
+  --fault A,B   ${[...FAULTS.map(({ name }) => name), CUT].join(', ')} (default: all)
+  --route A,B   ${DIALECTS.map(({ name }) => name).join(', ')} (default: all)
+  --mode A,B    ${MODES.join(', ')} (default: both)
+  --every N     at every Nth token (default: as suits each fault)
+  --seed N      the first of these tokens (default 0)
+  --minutes N   no more are begun after that (default 120)`;
+
+const values = readOptions(USAGE, {
+  every: { type: 'string' },
+  route: { type: 'string' },
+  mode: { type: 'string' },
+  fault: { type: 'string' },
+  seed: { type: 'string', default: '0' },
+  minutes: { type: 'string', default: '120' },
 });
 const startedAt = performance.now();
 const faults = new Set(chosen('--fault', [...FAULTS, { name: CUT }], values.fault).map(({ name }) => name));
@@ -89,12 +93,12 @@ function chosen<Named extends { readonly name: string }>(
   return names.split(',').map((name) => {
     const found = all.find((one) => one.name === name);
     if (found !== undefined) return found;
-    throw new Error(`${option} takes ${all.map((one) => one.name).join(', ')}, not '${name}'`);
+    return misused(USAGE, `${option} takes ${all.map((one) => one.name).join(', ')}, not '${name}'`);
   });
 }
 
 function wholeNumber(option: string, text: string, least: number): number {
   const value = Number(text);
   if (Number.isInteger(value) && value >= least) return value;
-  throw new Error(`${option} takes a whole number from ${least} on, not '${text}'`);
+  return misused(USAGE, `${option} takes a whole number from ${least} on, not '${text}'`);
 }

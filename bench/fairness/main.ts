@@ -1,9 +1,9 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import path from 'node:path';
-import { parseArgs } from 'node:util';
 import { Skipped } from '../bench-context.ts';
 import { describeMachine } from '../machine.ts';
 import { renderTable } from '../report.ts';
+import { misused, readOptions } from '../script-options.ts';
 import { seededRandom } from '../statistics.ts';
 import { measureOnEngine } from './on-engine.ts';
 import { renderRuns } from './render-runs.ts';
@@ -21,21 +21,14 @@ limit of requests per minute.
   --seed N      of the arrivals (default 1)
   --json FILE   where the result goes (default: bench/results/fairness-TIME.json)`;
 
-const { values: options } = parseArgs({
-  options: {
-    real: { type: 'boolean', default: false },
-    seed: { type: 'string', default: '1' },
-    json: { type: 'string' },
-    help: { type: 'boolean', default: false },
-  },
+const options = readOptions(USAGE, {
+  real: { type: 'boolean', default: false },
+  seed: { type: 'string', default: '1' },
+  json: { type: 'string' },
 });
 
-if (options.help || !/^\d{1,10}$/.test(options.seed)) {
-  console.error(USAGE);
-  process.exitCode = options.help ? 0 : 2;
-} else {
-  await main(Number(options.seed));
-}
+if (!/^\d{1,10}$/.test(options.seed)) misused(USAGE);
+await main(Number(options.seed));
 
 async function main(seed: number): Promise<void> {
   const startedAt = new Date();

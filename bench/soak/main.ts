@@ -1,8 +1,8 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import path from 'node:path';
-import { parseArgs } from 'node:util';
 import { describeMachine } from '../machine.ts';
 import { findEngine } from '../real-engine.ts';
+import { misused, readOptions } from '../script-options.ts';
 import { judgeSoak } from './judge-soak.ts';
 import { longestLifetime } from './lifetimes.ts';
 import { runSoak } from './run-soak.ts';
@@ -22,17 +22,14 @@ its error, a verdict and a chart. Exit code 1 when memory surely grows, or when 
   --seed N      of what the clients do (default: any)
   --out DIR     where chart and samples go (default: bench/results/soak-TIME)`;
 
-const { values: options } = parseArgs({
-  options: {
-    minutes: { type: 'string', default: '60' },
-    clients: { type: 'string', default: '16' },
-    real: { type: 'boolean', default: false },
-    sample: { type: 'string', default: '5' },
-    kill: { type: 'string', default: '60' },
-    seed: { type: 'string' },
-    out: { type: 'string' },
-    help: { type: 'boolean', default: false },
-  },
+const options = readOptions(USAGE, {
+  minutes: { type: 'string', default: '60' },
+  clients: { type: 'string', default: '16' },
+  real: { type: 'boolean', default: false },
+  sample: { type: 'string', default: '5' },
+  kill: { type: 'string', default: '60' },
+  seed: { type: 'string' },
+  out: { type: 'string' },
 });
 const minutes = Number(options.minutes);
 const clients = Number(options.clients);
@@ -40,12 +37,8 @@ const sampleSeconds = Number(options.sample);
 const killSeconds = Number(options.kill);
 const seed = options.seed === undefined ? Math.floor(Math.random() * 2 ** 31) : Number(options.seed);
 const areValid = minutes > 0 && Number.isInteger(clients) && clients > 0 && sampleSeconds > 0 && killSeconds >= 0;
-if (options.help || !areValid || !Number.isInteger(seed)) {
-  console.error(USAGE);
-  process.exitCode = options.help ? 0 : 2;
-} else {
-  process.exitCode = await main();
-}
+if (!areValid || !Number.isInteger(seed)) misused(USAGE);
+process.exitCode = await main();
 
 async function main(): Promise<number> {
   const startedAt = new Date();
