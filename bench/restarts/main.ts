@@ -45,7 +45,7 @@ try {
   await rm(folder, { recursive: true, force: true });
 }
 
-async function report(plan: object, figures: RestartFigures): Promise<void> {
+async function report(planned: object, figures: RestartFigures): Promise<void> {
   const { brokenStreams, errors, restartMs, longestPauseMs, cachedShare, ...counts } = figures;
   console.table({
     ...counts,
@@ -59,7 +59,7 @@ async function report(plan: object, figures: RestartFigures): Promise<void> {
   for (const flaw of [...brokenStreams, ...errors].slice(0, 20)) console.log(flaw);
   await mkdir(RESULTS, { recursive: true });
   const file = path.join(RESULTS, `restarts-${new Date().toISOString().replaceAll(':', '-')}.json`);
-  await writeFile(file, `${JSON.stringify({ machine: describeMachine(), plan, figures }, null, 2)}\n`);
+  await writeFile(file, `${JSON.stringify({ machine: describeMachine(), plan: planned, figures }, null, 2)}\n`);
   console.log(`Every value: ${path.relative(process.cwd(), file)}`);
   if (brokenStreams.length + errors.length + figures.failedRestarts > 0) process.exitCode = 1;
 }
