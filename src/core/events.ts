@@ -1,7 +1,7 @@
 import { EventEmitter } from 'node:events';
 import type { LlameroError } from './errors.ts';
 
-/** Where an engine is in its life; see `core/engine/lifecycle.ts`. */
+/** Where an engine is in its life; see `core/engine/engine-state.ts`. */
 export type EngineStateName =
   | 'stopped'
   | 'starting'

@@ -3,7 +3,7 @@ import type { LlameroError } from '../errors.ts';
 import type { EngineStateName } from '../events.ts';
 import type { EngineConfig } from '../config.ts';
 import type { EngineSettings } from './engine-settings.ts';
-import type { PlannedCauseName } from './lifecycle.ts';
+import type { PlannedCauseName } from './engine-state.ts';
 import type { VitalSigns } from './vital-signs.ts';
 
 /** What `/props` of a ready llama-server says of itself. */

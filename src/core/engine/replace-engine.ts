@@ -1,7 +1,7 @@
 import { LlameroError } from '../errors.ts';
 import { mayOverlap, type OverlapFacts } from './decide-overlap.ts';
 import type { EngineSettings } from './engine-settings.ts';
-import type { EngineEvent, EngineState } from './lifecycle.ts';
+import type { EngineEvent, EngineState } from './engine-state.ts';
 import { overlapFacts } from './overlap-facts.ts';
 import type { PlannedRestart } from './planned-restart.ts';
 import type { SupervisedGeneration } from './supervised-generation.ts';

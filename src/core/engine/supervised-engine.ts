@@ -11,16 +11,16 @@ import type {
   ReplacementPlan,
 } from './engine-endpoint.ts';
 import type { EngineSettings } from './engine-settings.ts';
-import type { ExitCause } from './exit-cause.ts';
-import { GenerationEnds } from './generation-ends.ts';
 import {
   type EngineEffect,
   type EngineEvent,
   type EngineState,
   INITIAL_ENGINE_STATE,
   type PlannedCauseName,
-  transition,
-} from './lifecycle.ts';
+} from './engine-state.ts';
+import type { ExitCause } from './exit-cause.ts';
+import { GenerationEnds } from './generation-ends.ts';
+import { transition } from './lifecycle.ts';
 import { PlannedRestart } from './planned-restart.ts';
 import { preparedOnce } from './prepared-once.ts';
 import { ReadinessWaiters } from './readiness-waiters.ts';

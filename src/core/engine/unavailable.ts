@@ -1,6 +1,6 @@
 import { LlameroError } from '../errors.ts';
+import type { EngineState, PlannedCauseName } from './engine-state.ts';
 import type { ExitCause } from './exit-cause.ts';
-import type { EngineState, PlannedCauseName } from './lifecycle.ts';
 
 /** Why waiting for an engine in that state is pointless, or null while one may still come. */
 export function unavailable(state: EngineState): LlameroError | null {

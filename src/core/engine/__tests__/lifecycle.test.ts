@@ -1,14 +1,9 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
+import { type EngineEvent, type EngineState, INITIAL_ENGINE_STATE } from '../engine-state.ts';
 import type { ExitCause } from '../exit-cause.ts';
-import {
-  type EngineEvent,
-  type EngineState,
-  INITIAL_ENGINE_STATE,
-  restartDelayMs,
-  type RestartPolicy,
-  transition,
-} from '../lifecycle.ts';
+import { transition } from '../lifecycle.ts';
+import { restartDelayMs, type RestartPolicy } from '../restart-policy.ts';
 
 const POLICY: RestartPolicy = { maxRestarts: 2, window: 60_000, delay: 200, backoffMultiplier: 2, maxDelay: 30_000 };
 const CRASH: ExitCause = { name: 'segmentation_fault', message: 'crashed', final: false };
