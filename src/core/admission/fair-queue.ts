@@ -1,35 +1,17 @@
 import type { Config } from '../config.ts';
-import { LlameroError } from '../errors.ts';
-import type { PriorityClass } from './client.ts';
+import type { LlameroError } from '../errors.ts';
 import { SlotPace } from './fair-pace.ts';
 import type { QueuePlace, SlotWaiter } from './fair-place.ts';
 import { displacedBy, positionOf } from './fair-position.ts';
 import { FairScheduler } from './fair-scheduler.ts';
+import { type FairnessReport, fairnessReport } from './fairness-report.ts';
+import { queueFull, tooLate } from './queue-refusals.ts';
 
 export type { SlotWaiter } from './fair-place.ts';
+export type { FairnessReport } from './fairness-report.ts';
 
 /** What the queue needs of the configuration. */
 export type FairQueueConfig = Pick<Config, 'maxConcurrentRequests' | 'maxQueue' | 'fairness'>;
-
-/** How far apart the waiting clients are; service is in weighted tokens. */
-export interface FairnessReport {
-  /** Largest difference of counters (service divided by weight) between two waiting clients of one class. */
-  readonly gap: number;
-  /** What the difference in service of two clients that always wait does not exceed; see {@link FairScheduler.bound}. For the smallest weight that waits. */
-  readonly bound: number;
-  readonly waitingClients: number;
-  /** Clients of whom something is known, absent ones included. */
-  readonly knownClients: number;
-  readonly classes: readonly {
-    readonly name: PriorityClass;
-    readonly waiting: number;
-    /** Service received since the start. */
-    readonly service: number;
-  }[];
-}
-
-/** Retry-After while nothing has been measured. */
-const UNKNOWN_RETRY_MS = 1000;
 
 /**
  * Lets no more requests to the engine than it has slots, and makes a bounded number of others wait, in the order that
@@ -213,22 +195,7 @@ export class FairQueue {
 
   /** See {@link FairnessReport}. Looks at each waiting client: for a metrics page, not for every request. */
   fairness(): FairnessReport {
-    let gap = 0;
-    let lightest = Infinity;
-    for (const fairClass of this.#scheduler.classes) {
-      if (fairClass.waiting === 0) continue;
-      const { min, max } = fairClass.counters();
-      gap = Math.max(gap, max - min);
-      for (const { weight } of fairClass.queued) lightest = Math.min(lightest, weight);
-    }
-    const { classes, bound } = this.#scheduler;
-    return {
-      gap,
-      bound: bound / (lightest === Infinity ? 1 : lightest),
-      waitingClients: classes.reduce((sum, { queued }) => sum + queued.length, 0),
-      knownClients: classes.reduce((sum, { knownClients }) => sum + knownClients, 0),
-      classes: classes.map(({ name, waiting, service }) => ({ name, waiting, service })),
-    };
+    return fairnessReport(this.#scheduler);
   }
 
   #grant(): void {
@@ -291,21 +258,11 @@ export class FairQueue {
   }
 
   #queueFull(waiting: number): LlameroError {
-    const retryAfterMs = Math.ceil(this.estimateWaitMs(1) ?? UNKNOWN_RETRY_MS);
-    return new LlameroError('queue_full', `${waiting} requests are waiting already.`, { retryAfterMs });
+    return queueFull(waiting, this.estimateWaitMs(1));
   }
 
   #tooLate(place: QueuePlace, deadlineMs: number): LlameroError | null {
     const position = positionOf(this.#scheduler, place);
-    const waitMs = this.estimateWaitMs(position);
-    if (waitMs === null || waitMs <= deadlineMs) return null;
-    return new LlameroError(
-      'queue_timeout',
-      `Its turn would come after about ${Math.ceil(waitMs)} ms, and it may wait ${deadlineMs} ms.`,
-      {
-        retryAfterMs: Math.ceil(Math.max(waitMs - deadlineMs, waitMs / position)),
-        details: { position, expectedWaitMs: Math.ceil(waitMs), deadlineMs },
-      },
-    );
+    return tooLate(position, this.estimateWaitMs(position), deadlineMs);
   }
 }
