@@ -14,6 +14,8 @@ const MOST_CONTINUATIONS = 3;
 const CONTINUED = Buffer.from(': continued\n\n');
 /** What llama-server tells of a request that has no seed (`LLAMA_DEFAULT_SEED`). */
 const NO_SEED = 0xffff_ffff;
+/** The settings with a seed among them take more than twice that; the event of a token takes less. */
+const LEAST_SETTINGS_BYTES = 512;
 
 /** How a stream goes on: with another request, or with nothing but its formal end. */
 export type NextPart =
@@ -127,7 +129,8 @@ export class StreamContinuation {
 
 /** Shows the settings as they are without a seed: the caller has set none. In a text the quotes would be escaped. */
 function withoutSeed(events: Buffer, member: string): Buffer {
-  if (!events.includes(member, 0, 'latin1')) return events;
+  // Looking into each event would cost as much as all else that is kept of it.
+  if (events.length < LEAST_SETTINGS_BYTES || !events.includes(member, 0, 'latin1')) return events;
   return Buffer.from(events.toString('latin1').replaceAll(member, `"seed":${NO_SEED},`), 'latin1');
 }
 

@@ -34,9 +34,8 @@ export function planContinuation(facts: StreamFacts): ContinuationPlan {
   if (mode === 'off' || !route.canStream) return { way: null, needsSeed: false };
   const best = bestWay(facts);
   const way = best === 'replay' && !canReplay ? null : best;
-  // Text and ids that turn out not to be enough fall back to a replay; ids do so in exact mode only.
-  const mayReplay = canReplay && !(way === 'ids' && mode === 'fast');
-  return { way, needsSeed: mayReplay && !hasSeed(fields) };
+  // The others go on behind what was sent, however it came about.
+  return { way, needsSeed: way === 'replay' && !hasSeed(fields) };
 }
 
 function bestWay({ route, fields, mode, hasMedia }: StreamFacts): ContinuationWay {

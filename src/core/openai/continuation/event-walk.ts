@@ -51,6 +51,11 @@ export class EventWalk {
     this.dataStart = 0;
     this.dataEnd = 0;
     for (let at = this.start; at < run.length;) {
+      // Most events are one line, and most lines that end one are empty: looked at here, that is one search for each event.
+      if (run[at] === NEWLINE) {
+        this.end = at + 1;
+        return true;
+      }
       const lineEnd = endOfLine(run, at);
       const end = run[lineEnd - 1] === CARRIAGE_RETURN ? lineEnd - 1 : lineEnd;
       if (end <= at) {

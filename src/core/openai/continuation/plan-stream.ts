@@ -75,8 +75,7 @@ function planGoingOn(
   const facts = { route, fields, mode, hasMedia: hasMedia(fields['messages']), canReplay: canReplay(route, fields) };
   const { way, needsSeed } = planContinuation(facts);
   if (way === null) return null;
-  // The others go on behind what was sent, however it came about.
-  return { way, isExact: mode === 'exact', needsSeed: needsSeed && way === 'replay' };
+  return { way, isExact: mode === 'exact', needsSeed };
 }
 
 /** Whether a chat has parts that are no text. */

@@ -64,14 +64,16 @@ test('the way of a stream follows from its route, its mode and its body', () => 
   assert.equal(plan('/v1/embeddings', { input: 'Hello' }, 'fast').way, null);
 });
 
-test('a seed is needed where the answer may be asked for again, and none was given', () => {
+test('a seed is needed where the answer would be asked for again, and none was given', () => {
   const cases: [path: string, fields: object, mode: Mode, needsSeed: boolean][] = [
     ['/completion', PROMPT, 'fast', false],
-    ['/completion', PROMPT, 'exact', true],
-    ['/completion', { ...PROMPT, seed: 0 }, 'exact', false],
-    [CHAT, MESSAGES, 'fast', true],
-    [CHAT, { ...MESSAGES, seed: 7 }, 'fast', false],
-    [CHAT, { ...MESSAGES, seed: -1 }, 'fast', true],
+    ['/completion', PROMPT, 'exact', false],
+    [CHAT, MESSAGES, 'fast', false],
+    [CHAT, MESSAGES, 'exact', true],
+    [CHAT, { ...MESSAGES, tools: [{ type: 'function' }] }, 'fast', true],
+    [CHAT, { ...MESSAGES, seed: 7 }, 'exact', false],
+    [CHAT, { ...MESSAGES, seed: 0 }, 'exact', false],
+    [CHAT, { ...MESSAGES, seed: -1 }, 'exact', true],
     [CHAT, { ...MESSAGES, seed: 0xffff_ffff }, 'exact', true],
     [CHAT, { ...MESSAGES, seed: null }, 'exact', true],
     [CHAT, MESSAGES, 'off', false],
