@@ -2,14 +2,8 @@ import type { EngineConfig } from '../config.ts';
 import { LlameroError } from '../errors.ts';
 import type { LlameroEmitter } from '../events.ts';
 import type { OverlapFacts } from './decide-overlap.ts';
-import type {
-  AlongsideEngine,
-  EngineEndpoint,
-  EngineStatus,
-  ReadyEngine,
-  Replacement,
-  ReplacementPlan,
-} from './engine-endpoint.ts';
+import type { EngineEndpoint, EngineStatus, ReadyEngine, Replacement, ReplacementPlan } from './engine-endpoint.ts';
+import { EngineGenerations } from './engine-generations.ts';
 import type { EngineSettings } from './engine-settings.ts';
 import {
   type EngineEffect,
@@ -19,18 +13,13 @@ import {
   type PlannedCauseName,
 } from './engine-state.ts';
 import type { ExitCause } from './exit-cause.ts';
-import { GenerationEnds } from './generation-ends.ts';
 import { transition } from './lifecycle.ts';
-import { PlannedRestart } from './planned-restart.ts';
-import { preparedOnce } from './prepared-once.ts';
+import { PlannedRestarts } from './planned-restarts.ts';
 import { ReadinessWaiters } from './readiness-waiters.ts';
-import { replaceEngine, type RestartStage } from './replace-engine.ts';
+import type { RestartStage } from './replace-engine.ts';
 import { SupervisedGeneration } from './supervised-generation.ts';
-import { hungCause, lossBy, plannedCause, unavailable } from './unavailable.ts';
+import { hungCause, plannedCause, unavailable } from './unavailable.ts';
 import type { VitalSigns } from './vital-signs.ts';
-
-/** The exit of a process is known a moment after its sockets have closed. */
-const EXPLAIN_LOSS_MS = 500;
 
 export interface SupervisedEngineOptions extends EngineSettings {
   readonly env: NodeJS.ProcessEnv;
@@ -41,22 +30,16 @@ export interface SupervisedEngineOptions extends EngineSettings {
 
 /**
  * The owner of one llama-server, and of a second one while that takes the place of the first: starts it, verifies it, starts it
- * again after a crash, replaces it, ends it. Decisions are those of `lifecycle.ts`; this class feeds it with events and carries
- * out its effects.
+ * again after a crash, replaces it, ends it. Decisions are those of `lifecycle.ts`; this class owns the state, feeds that function
+ * with events and carries out its effects.
  */
 export class SupervisedEngine implements EngineEndpoint {
   readonly #options: SupervisedEngineOptions;
   readonly #waiters = new ReadinessWaiters();
-  readonly #ends = new GenerationEnds();
-  /** Every generation whose process, or remains, exist. */
-  readonly #living = new Map<number, SupervisedGeneration>();
+  readonly #generations = new EngineGenerations();
+  readonly #restarts: PlannedRestarts;
   #state: EngineState = INITIAL_ENGINE_STATE;
   #current: ReadyEngine | null = null;
-  /** What the latest engine that took requests was started with. */
-  #settings: EngineSettings;
-  /** What the next one is to be started with, until that has shown that it works, or that it does not. */
-  #candidate: EngineSettings | null = null;
-  #restart: PlannedRestart | null = null;
   #delayTimer: NodeJS.Timeout | undefined;
   #readySince: number | null = null;
   #startMs: number | null = null;
@@ -68,21 +51,22 @@ export class SupervisedEngine implements EngineEndpoint {
 
   constructor(options: SupervisedEngineOptions) {
     this.#options = options;
-    this.#settings = this.#preparedOnce(options);
+    const { config, prepare, env, events } = options;
+    this.#restarts = new PlannedRestarts({ settings: { config, prepare }, env, events });
     this.#stage = {
-      env: options.env,
+      env,
       mayOverlap: options.mayOverlap,
       state: () => this.#state,
       nextState: () => this.#nextState(),
       handle: (event) => this.#handle(event),
-      living: () => this.#living,
-      nextSettings: () => this.#candidate ?? this.#settings,
-      endOf: (generation) => this.#ends.causeOf(generation),
+      living: () => this.#generations.living,
+      nextSettings: () => this.#restarts.nextSettings,
+      endOf: (generation) => this.#generations.causeOf(generation),
     };
   }
 
   get memoryLimit(): EngineConfig['memoryLimit'] {
-    return this.#settings.config.memoryLimit;
+    return this.#restarts.settings.config.memoryLimit;
   }
 
   current(): ReadyEngine | null {
@@ -108,25 +92,12 @@ export class SupervisedEngine implements EngineEndpoint {
     // The process is ours: its exit tells all that a refused connection can hint at.
   }
 
-  async explainLoss(generation: number): Promise<LlameroError> {
-    const engine = this.#living.get(generation);
-    if (engine !== undefined) {
-      if (engine.knownLoss !== null) return engine.knownLoss;
-      let timer: NodeJS.Timeout | undefined;
-      const timeout = new Promise<void>((resolve) => {
-        timer = setTimeout(resolve, EXPLAIN_LOSS_MS);
-      });
-      await Promise.race([engine.ended, timeout]);
-      clearTimeout(timer);
-      // `ended` wakes this function and the owner alike; the owner's note of the cause comes one turn later.
-      await new Promise(setImmediate);
-    }
-    const cause = this.#ends.causeOf(generation);
-    return cause === null ? new LlameroError('engine_error', 'The connection to the engine broke.') : lossBy(cause);
+  explainLoss(generation: number): Promise<LlameroError> {
+    return this.#generations.explainLoss(generation);
   }
 
   async vitalSigns(generation: number, limitMs: number): Promise<VitalSigns | null> {
-    return this.#living.get(generation)?.run?.vitalSigns(limitMs) ?? null;
+    return this.#generations.get(generation)?.run?.vitalSigns(limitMs) ?? null;
   }
 
   replaceHung(generation: number, silentMs: number, evidence: string): void {
@@ -135,29 +106,14 @@ export class SupervisedEngine implements EngineEndpoint {
     if (isConcerned) this.#options.events.publish('engine-hang', { generation, silentMs, evidence });
   }
 
-  async replace(plan: ReplacementPlan): Promise<Replacement> {
-    if (this.#restart !== null) {
-      const message = 'The engine is being replaced already.';
-      throw new LlameroError('engine_unavailable', message, { retryAfterMs: 1000 });
-    }
-    const restart = new PlannedRestart(plan, this.#settings.config.drainTimeout, this.#options.events);
-    this.#restart = restart;
-    this.#candidate = plan.settings === null ? null : this.#preparedOnce(plan.settings);
-    try {
-      return restart.succeeded(await replaceEngine(this.#stage, restart));
-    } catch (error) {
-      throw restart.failed(error);
-    } finally {
-      this.#restart = null;
-      this.#candidate = null;
-      await restart.end();
-    }
+  replace(plan: ReplacementPlan): Promise<Replacement> {
+    return this.#restarts.replace(plan, this.#stage);
   }
 
   status(): EngineStatus {
     const state = this.#state;
     const cause = 'cause' in state ? state.cause : null;
-    const engine = this.#living.get(state.generation);
+    const engine = this.#generations.get(state.generation);
     return {
       state: state.name,
       generation: state.generation,
@@ -167,7 +123,7 @@ export class SupervisedEngine implements EngineEndpoint {
       readySince: this.#readySince,
       startMs: this.#startMs,
       crashes: this.#crashes,
-      alongside: this.#alongside(),
+      alongside: this.#generations.alongside(state.generation),
     };
   }
 
@@ -177,21 +133,9 @@ export class SupervisedEngine implements EngineEndpoint {
 
   async stop(): Promise<void> {
     this.#handle({ type: 'stop' });
-    this.#restart?.abort(beingStopped());
-    for (const engine of this.#living.values()) engine.terminate(null, beingStopped());
-    while (this.#state.name !== 'stopped' || this.#living.size > 0) await this.#nextState();
-  }
-
-  #preparedOnce({ config, prepare }: EngineSettings): EngineSettings {
-    return { config, prepare: preparedOnce(prepare, this.#options.env) };
-  }
-
-  #alongside(): AlongsideEngine[] {
-    const others = [...this.#living.values()].filter(({ generation }) => generation !== this.#state.generation);
-    return others.map(({ generation, pid, isStopping }) => {
-      const state = isStopping ? 'stopping' : generation > this.#state.generation ? 'starting' : 'draining';
-      return { generation, state, pid };
-    });
+    this.#restarts.abort(beingStopped());
+    for (const engine of this.#generations.living.values()) engine.terminate(null, beingStopped());
+    while (this.#state.name !== 'stopped' || this.#generations.living.size > 0) await this.#nextState();
   }
 
   #nextState(): Promise<void> {
@@ -201,11 +145,11 @@ export class SupervisedEngine implements EngineEndpoint {
   /** @returns whether the event concerned the state. */
   #handle(event: EngineEvent): boolean {
     const before = this.#state;
-    const { state, effects } = transition(before, event, this.#settings.config.restart);
+    const { state, effects } = transition(before, event, this.#restarts.settings.config.restart);
     this.#state = state;
     const isHandingOver = state.name === 'ready' && state.successor?.verified === true;
     const isReady = state.name === 'ready' && !isHandingOver;
-    this.#current = isReady ? (this.#living.get(state.generation)?.ready ?? null) : null;
+    this.#current = isReady ? (this.#generations.get(state.generation)?.ready ?? null) : null;
     if (before.name !== state.name) this.#announce(before, state);
     for (const effect of effects) this.#apply(effect);
     this.#waiters.settle(this.#current, () => unavailable(this.#state));
@@ -253,7 +197,7 @@ export class SupervisedEngine implements EngineEndpoint {
         this.#terminate(effect.generation, effect.cause);
         break;
       case 'kill':
-        this.#living
+        this.#generations
           .get(effect.generation)
           ?.kill(effect.cause, new LlameroError('engine_error', 'The engine is hung.'));
         break;
@@ -261,7 +205,7 @@ export class SupervisedEngine implements EngineEndpoint {
   }
 
   #terminate(generation: number, cause: PlannedCauseName | null): void {
-    this.#living.get(generation)?.terminate(cause === null ? null : plannedCause(cause), beingStopped());
+    this.#generations.get(generation)?.terminate(cause === null ? null : plannedCause(cause), beingStopped());
   }
 
   /** One generation from nothing to its end. */
@@ -269,22 +213,19 @@ export class SupervisedEngine implements EngineEndpoint {
     const { env, events } = this.#options;
     const engine = new SupervisedGeneration({
       generation,
-      settings: this.#candidate ?? this.#settings,
+      settings: this.#restarts.nextSettings,
       env,
       events,
       onVerified: (verified) => this.#onVerified(verified),
     });
-    this.#living.set(generation, engine);
+    this.#generations.add(engine);
     await this.#onEnded(engine, await engine.ended);
   }
 
   async #onEnded(engine: SupervisedGeneration, cause: ExitCause): Promise<void> {
     const { generation } = engine;
-    this.#ends.note(generation, cause);
-    if (engine.settings === this.#candidate) {
-      this.#candidate = null;
-      if (this.#restart !== null) this.#restart.candidateCause = cause;
-    }
+    this.#generations.noteEnd(generation, cause);
+    this.#restarts.noteEnd(engine, cause);
     const state = this.#state;
     const isServing = state.generation === generation;
     const isDrained = isServing && state.name === 'draining' && state.next.type === 'stopped';
@@ -295,14 +236,14 @@ export class SupervisedEngine implements EngineEndpoint {
   }
 
   async #clear(generation: number): Promise<void> {
-    const engine = this.#living.get(generation);
+    const engine = this.#generations.get(generation);
     if (engine !== undefined) await this.#remove(engine);
     this.#handle({ type: 'cleared', generation, random: Math.random() });
   }
 
   async #remove(engine: SupervisedGeneration): Promise<void> {
     await engine.clear();
-    this.#living.delete(engine.generation);
+    this.#generations.delete(engine);
     this.#wake();
   }
 
@@ -314,15 +255,17 @@ export class SupervisedEngine implements EngineEndpoint {
   }
 
   async #takeOver(engine: SupervisedGeneration): Promise<void> {
-    if (this.#restart !== null) await this.#restart.restore(engine);
+    const restoring = this.#restarts.restore(engine);
+    if (restoring !== null) await restoring;
     this.#promote(engine, null);
   }
 
   async #handOver(from: number, to: number): Promise<void> {
-    const old = this.#living.get(from);
-    const next = this.#living.get(to);
+    const old = this.#generations.get(from);
+    const next = this.#generations.get(to);
     if (next === undefined) return;
-    if (old !== undefined && this.#restart !== null) await this.#restart.carry(old, next);
+    const carrying = old === undefined ? null : this.#restarts.carry(old, next);
+    if (carrying !== null) await carrying;
     this.#promote(next, this.#state.generation === from ? from : null);
   }
 
@@ -330,8 +273,7 @@ export class SupervisedEngine implements EngineEndpoint {
   #promote(engine: SupervisedGeneration, replaces: number | null): void {
     const { generation, ready, startMs } = engine;
     if (ready === null || !this.#handle({ type: 'ready', generation, at: performance.now() })) return;
-    this.#settings = engine.settings;
-    if (this.#candidate === engine.settings) this.#candidate = null;
+    this.#restarts.noteReady(engine);
     this.#readySince = Date.now();
     this.#startMs = startMs;
     const { slots, contextLength, model } = ready.facts;
@@ -346,9 +288,9 @@ export class SupervisedEngine implements EngineEndpoint {
   }
 
   async #retire(generation: number, cause: PlannedCauseName): Promise<void> {
-    const engine = this.#living.get(generation);
+    const engine = this.#generations.get(generation);
     if (engine === undefined) return;
-    await this.#restart?.drained(engine);
+    await this.#restarts.drained(engine);
     this.#terminate(generation, cause);
   }
 }
