@@ -1,6 +1,6 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { chmod, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { chmod, mkdtemp, rename, rm, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { extname, join } from 'node:path';
@@ -65,7 +65,7 @@ export interface FakeLlamaServer extends AsyncDisposable {
 export interface FakeLlamaServerCommand extends AsyncDisposable {
   /** Path to call in place of llama-server. */
   readonly command: string;
-  /** Changes the behaviour of later starts. */
+  /** Sets the behaviour of later starts, all of it: what is not named is as by default again, the speed too. */
   readonly configure: (behaviour: FakeLlamaServerBehaviour) => Promise<void>;
   /** Counters of the start that ran last, and the number of starts. */
   readonly counters: () => FakeServerCounters;
@@ -167,7 +167,9 @@ export async function writeFakeLlamaServerCommand(
 
 async function writeSettings(directory: string, behaviour: FakeLlamaServerBehaviour): Promise<string> {
   const path = join(directory, 'settings.json');
-  await writeFile(path, JSON.stringify({ ...behaviour, stateDirectory: directory }));
+  // A double that starts at this moment reads the old settings or the new ones.
+  await writeFile(`${path}.new`, JSON.stringify({ ...behaviour, stateDirectory: directory }));
+  await rename(`${path}.new`, path);
   return path;
 }
 

@@ -267,17 +267,13 @@ describe(
     });
 
     it('keeps its client company while it waits, and gives everything back when that leaves', async () => {
-      await using double = await writeFakeLlamaServerCommand({ tokensPerSecond: 100 });
+      // Engines end themselves behind a counted token: however late the reader is, they end within the answer.
+      const dying = { after: { tokens: 6, fault: 'end-process', signal: 'SIGKILL' } } as const;
+      await using double = await writeFakeLlamaServerCommand({ faults: dying });
       const engine = { ...SETTINGS.engine, command: double.command };
       await using slow = await serve({ ...SETTINGS, model, engine }, { heartbeatIntervalMs: 10 });
-      await double.configure({ faults: { loadMs: 400 } });
-      const stream = await ask(
-        slow,
-        CHAT,
-        'fast',
-        {},
-        at([6], () => kill(slow)),
-      );
+      await double.configure({ faults: { loadMs: 400, promptsWith: 'leave', ...dying } });
+      const stream = await ask(slow, CHAT, 'fast');
       assert.equal(flawOf(stream, CHAT), null, stream.raw.slice(-2000));
       assert.match(stream.raw, /: heartbeat\n\n: heartbeat\n\n[^]*: continued\n\n/);
 
@@ -285,10 +281,8 @@ describe(
       const controller = new AbortController();
       const failed = nextEvent(slow, 'error');
       void nextEvent(slow, 'stream-continued').then(() => controller.abort());
-      const killing = at([6], () => kill(slow));
-      // Long enough that it is not all there before the engine is killed.
-      const long = { [CHAT.limit]: 500 };
-      const asking = ask(slow, CHAT, 'fast', long, killing, undefined, 'user', controller.signal);
+      const { messages } = CHAT.body('leave');
+      const asking = ask(slow, CHAT, 'fast', { messages }, undefined, undefined, 'user', controller.signal);
       await assert.rejects(asking, { name: 'AbortError' });
       assert.equal((await failed).error.code, 'cancelled');
       const { inFlight, slotsInUse, queued } = slow.provider.status();
