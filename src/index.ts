@@ -12,13 +12,9 @@ export type {
 } from './core/events.ts';
 export { LlamaCppProvider } from './core/llm/llama-cpp-provider.ts';
 export type { ProviderMetrics } from './core/llm/request-counters.ts';
-export type {
-  ModelInfo,
-  ProviderHooks,
-  ProviderStatus,
-  ProviderTracing,
-  RestartOptions,
-} from './core/llm/llama-cpp-provider.ts';
+export type { RestartOptions } from './core/llm/llama-cpp-provider.ts';
+export type { ProviderHooks, ProviderTracing } from './core/llm/provider-hooks.ts';
+export type { ModelInfo, ProviderStatus } from './core/llm/provider-status.ts';
 export type { Replacement } from './core/engine/engine-endpoint.ts';
 export type { ChatAnswer, Generation, StreamPart, Timings } from './core/llm/answers.ts';
 export type {

@@ -1,80 +1,20 @@
-import { z } from 'zod';
 import type { Client } from '../admission/client.ts';
-import { clientOf } from '../admission/client-options.ts';
-import { type Config, type ConfigInput, isProduction, parseConfig } from '../config.ts';
+import type { RateLimitState } from '../admission/rate-limit-policy.ts';
+import { type Config, type ConfigInput, parseConfig } from '../config.ts';
 import { AttachedEngine } from '../engine/attached-engine.ts';
-import type { EngineEndpoint, EngineStatus, Replacement } from '../engine/engine-endpoint.ts';
+import type { EngineEndpoint, Replacement } from '../engine/engine-endpoint.ts';
 import type { EngineSettings } from '../engine/engine-settings.ts';
 import { SupervisedEngine } from '../engine/supervised-engine.ts';
 import { LlameroError } from '../errors.ts';
-import { type EngineMemoryReading, LlameroEmitter, type LlameroEvents, type TokenCounts } from '../events.ts';
-import type { Exchange, PipelineRequest, RequestTracing, ResponseSink } from '../exchange.ts';
-import { checkHazards } from '../openai/engine-hazards.ts';
-import { continuationRules, planStream, type StreamRules } from '../openai/continuation/plan-stream.ts';
-import { workOf } from '../openai/request-work.ts';
-import { engineRoute } from '../openai/routes.ts';
-import { tokenCountsOf } from '../openai/usage.ts';
-import type { RateLimitState } from '../admission/rate-limit-policy.ts';
-import { Pipeline, type PipelineStatus } from '../pipeline.ts';
-import { AnswerStream } from './answer-stream.ts';
+import { type EngineMemoryReading, LlameroEmitter, type LlameroEvents } from '../events.ts';
+import type { Exchange, PipelineRequest, ResponseSink } from '../exchange.ts';
+import { Pipeline } from '../pipeline.ts';
 import { AuditedSink } from './audited-sink.ts';
-import {
-  type ChatAnswer,
-  type Generation,
-  type StreamPart,
-  toChatPart,
-  toCompletionPart,
-  toEmbeddings,
-  toRanking,
-  toText,
-  toTokens,
-} from './answers.ts';
-import { collectAnswer } from './collect-answer.ts';
-import { foldChat, foldGeneration } from './fold-answer.ts';
-import {
-  type CallOptions,
-  chatBody,
-  type ChatMessage,
-  type ChatOptions,
-  completionBody,
-  type GenerateOptions,
-  parseArgument,
-  parseCallOptions,
-  parseChatOptions,
-  parseGenerateOptions,
-  parseRerankOptions,
-  type RerankOptions,
-} from './generate-options.ts';
-import type { PreparationProgress, PreparedEngine } from './prepare-launch.ts';
+import { ModelCalls } from './model-calls.ts';
+import type { PreparedEngine } from './prepare-launch.ts';
+import type { ProviderHooks } from './provider-hooks.ts';
+import type { ModelInfo, ProviderStatus } from './provider-status.ts';
 import { type ProviderMetrics, RequestCounters } from './request-counters.ts';
-import { newRequestId } from '../request-id.ts';
-
-/** What the provider is doing, for display. */
-export interface ProviderStatus extends EngineStatus, PipelineStatus {
-  /** Name of the model, as far as it is known. */
-  readonly model: string | null;
-  /** The llama-server in use; null before it was found and for an attached one. */
-  readonly engine: PreparedEngine['binary'] | null;
-  /** Memory of the present engine as it was last looked at; null where it is not known: see the event `engine-memory`. */
-  readonly memory: EngineMemoryReading | null;
-}
-
-/** What {@link LlamaCppProvider.getModelInfo} tells. */
-export interface ModelInfo {
-  readonly model: string | null;
-  /** Tokens per slot; null until the engine was ready once. */
-  readonly contextLength: number | null;
-  readonly slots: number | null;
-  /** Requests in flight. */
-  readonly processCount: number;
-  readonly state: EngineStatus['state'];
-}
-
-/** Makes the requests of a provider parts of traces: `requestTracing()` of `llamero/tracing`. */
-export interface ProviderTracing extends RequestTracing {
-  /** Called once, before the first request; hears of `settled`, and so of the end of each. */
-  observe(events: LlameroEmitter): void;
-}
 
 /** What {@link LlamaCppProvider.restartEngine} may change; what is left out stays as it is. */
 export interface RestartOptions {
@@ -86,31 +26,17 @@ export interface RestartOptions {
   readonly drainMs?: number;
 }
 
-/** Beyond the configuration: what only a program can pass. */
-export interface ProviderHooks {
-  /** Progress of installing llama-server and of downloading a model. */
-  readonly onProgress?: (progress: PreparationProgress) => void;
-  /** Environment for the search of llama-server and models, and of the engine. Default `process.env`. */
-  readonly env?: NodeJS.ProcessEnv;
-  /** Default: no traces; the `traceparent` of a caller then goes to the engine as it came. */
-  readonly tracing?: ProviderTracing | null;
-}
-
-const promptSchema = z.string();
-const messagesSchema = z.array(z.looseObject({ role: z.string() })).min(1);
-const embedSchema = z.union([z.string(), z.array(z.string()).min(1)]);
-const tokensSchema = z.array(z.number().int().min(0));
-
 /**
- * A model served by llama.cpp, as an object. Owns one guarded llama-server, or the connection to one; every call goes
- * through the same pipeline as the gateway's requests.
+ * A model served by llama.cpp, as an object. Owns one guarded llama-server, or the connection to one: its start, its restarts, its end, and
+ * what is known of it. What can be asked of the model is in {@link ModelCalls}; every call goes through the same pipeline as the
+ * gateway's requests.
  *
  * ```ts
  * await using provider = new LlamaCppProvider({ model: './model.gguf' });
  * const { text } = await provider.generate('Hello', { maxTokens: 64 });
  * ```
  */
-export class LlamaCppProvider {
+export class LlamaCppProvider extends ModelCalls {
   /** Everything observable; see {@link LlameroEvents}. */
   readonly events = new LlameroEmitter();
   /** What it runs by; model and engine are those of the latest start that was asked for and succeeded. */
@@ -128,6 +54,7 @@ export class LlamaCppProvider {
    * @throws LlameroError `invalid_options` that names the key.
    */
   constructor(options: ConfigInput, hooks: ProviderHooks = {}) {
+    super();
     this.config = parseConfig(options, 'options');
     this.#hooks = hooks;
     const { model, engineUrl } = this.config;
@@ -222,83 +149,6 @@ export class LlamaCppProvider {
     return this;
   }
 
-  /** Completes a prompt as it is, without chat template. @throws LlameroError */
-  async generate(prompt: string, options?: GenerateOptions): Promise<Generation> {
-    const parsed = this.#whole(parseGenerateOptions(options));
-    return onceMoreIfInterrupted(() => foldGeneration(this.stream(prompt, parsed)));
-  }
-
-  /** Like {@link generate}, piece by piece. The request is sent at the first read; leaving the loop cancels it. */
-  stream(prompt: string, options?: GenerateOptions): AsyncIterableIterator<StreamPart> {
-    const parsed = parseGenerateOptions(options);
-    const body = completionBody(parseArgument('prompt', promptSchema, prompt), parsed);
-    return this.#stream('POST /completion', body, toCompletionPart, parsed);
-  }
-
-  /** Answers a chat with the model's own template. Tools, response_format and images as llama-server understands them. */
-  async chat(messages: readonly ChatMessage[], options?: ChatOptions): Promise<ChatAnswer> {
-    const parsed = this.#whole(parseChatOptions(options));
-    return onceMoreIfInterrupted(() => foldChat(this.chatStream(messages, parsed)));
-  }
-
-  /** Like {@link chat}, piece by piece. */
-  chatStream(messages: readonly ChatMessage[], options?: ChatOptions): AsyncIterableIterator<StreamPart> {
-    const parsed = parseChatOptions(options);
-    parseArgument('messages', messagesSchema, messages);
-    return this.#stream('POST /v1/chat/completions', chatBody(messages, parsed), toChatPart, parsed);
-  }
-
-  /** One vector per input text, in their order. */
-  async embed(
-    input: string | readonly string[],
-    options?: CallOptions,
-  ): Promise<{ embeddings: number[][]; usage: TokenCounts | null }> {
-    const parsed = parseCallOptions(options);
-    const answer = await this.#call(
-      'POST /v1/embeddings',
-      { input: parseArgument('input', embedSchema, input), ...parsed.extra },
-      parsed,
-    );
-    return { embeddings: toEmbeddings(answer), usage: tokenCountsOf(answer) };
-  }
-
-  /** Documents by relevance to the query, best first; needs a reranking model. `index` is the place in `documents`. */
-  async rerank(
-    query: string,
-    documents: readonly string[],
-    options?: RerankOptions,
-  ): Promise<{ index: number; score: number; document: string }[]> {
-    const parsed = parseRerankOptions(options);
-    parseArgument('query', promptSchema, query);
-    parseArgument('documents', z.array(z.string()).min(1), documents);
-    const answer = await this.#call('POST /rerank', { query, documents, top_n: parsed.topN, ...parsed.extra }, parsed);
-    return toRanking(answer).map(({ index, score }) => ({ index, score, document: documents[index] ?? '' }));
-  }
-
-  /** Token ids of a text. Special tokens are not added unless `extra: { add_special: true }`. */
-  async tokenize(text: string, options?: CallOptions): Promise<number[]> {
-    const parsed = parseCallOptions(options);
-    return toTokens(
-      await this.#call(
-        'POST /tokenize',
-        { content: parseArgument('text', promptSchema, text), ...parsed.extra },
-        parsed,
-      ),
-    );
-  }
-
-  /** The text of token ids. */
-  async detokenize(tokens: readonly number[], options?: CallOptions): Promise<string> {
-    const parsed = parseCallOptions(options);
-    return toText(
-      await this.#call(
-        'POST /detokenize',
-        { tokens: parseArgument('tokens', tokensSchema, tokens), ...parsed.extra },
-        parsed,
-      ),
-    );
-  }
-
   getModelInfo(): ModelInfo {
     const { model, facts, inFlight, state } = this.status();
     return {
@@ -362,51 +212,6 @@ export class LlamaCppProvider {
     return { config, prepare };
   }
 
-  async #call(route: string, body: Record<string, unknown>, options: CallOptions): Promise<unknown> {
-    const request = this.#request(route, body, false, options);
-    return collectAnswer((sink) => this.exchange(request, sink), options.signal);
-  }
-
-  #stream(
-    route: string,
-    body: Record<string, unknown>,
-    toPart: (event: Record<string, unknown>) => StreamPart,
-    options: CallOptions,
-  ): AnswerStream {
-    const request = this.#request(route, body, true, options);
-    return new AnswerStream((sink) => this.exchange(request, sink), toPart, options.signal);
-  }
-
-  #request(route: string, body: Record<string, unknown>, stream: boolean, options: CallOptions): PipelineRequest {
-    checkHazards(body);
-    const bytes = Buffer.from(JSON.stringify(body));
-    const known = engineRoute(route);
-    return {
-      id: newRequestId(),
-      route: known,
-      query: '',
-      client: clientOf(options.client),
-      body: bytes,
-      work: workOf(known, body, bytes.length),
-      continuation: stream ? planStream(known, body, this.#streamRules(options)) : null,
-      stream,
-      timeoutMs: shortest(options.timeout ?? null, stream ? this.config.timeouts.total : this.#requestTimeoutMs()),
-    };
-  }
-
-  #streamRules({ continuation, commit }: CallOptions): StreamRules {
-    return { ...continuationRules(this.config, continuation), commit };
-  }
-
-  /** Options of a call whose whole answer is waited for: the limit of whole requests applies, although it streams inside. */
-  #whole<Options extends CallOptions>(options: Options): Options {
-    return { ...options, timeout: shortest(options.timeout ?? null, this.#requestTimeoutMs()) ?? undefined };
-  }
-
-  #requestTimeoutMs(): number | null {
-    return isProduction(this.config) ? this.config.requestTimeout : null;
-  }
-
   async #stop(): Promise<void> {
     await this.#pipeline.stop(new LlameroError('engine_unavailable', 'The provider is being stopped.'));
     await this.#engine.stop();
@@ -421,19 +226,4 @@ export class LlamaCppProvider {
 /** Settings over others; those of `restart` one by one. */
 function mergedEngine(engine: Config['engine'], changes: NonNullable<ConfigInput['engine']>): ConfigInput['engine'] {
   return { ...engine, ...changes, restart: { ...engine.restart, ...changes.restart } };
-}
-
-function shortest(a: number | null, b: number | null): number | null {
-  if (a === null || b === null) return a ?? b;
-  return Math.min(a, b);
-}
-
-/** Nobody has seen anything of a whole answer that broke in the middle, so it is asked for again; once, since it may be the cause. */
-async function onceMoreIfInterrupted<Answer>(ask: () => Promise<Answer>): Promise<Answer> {
-  try {
-    return await ask();
-  } catch (error) {
-    if (error instanceof LlameroError && error.code === 'stream_interrupted') return ask();
-    throw error;
-  }
 }
