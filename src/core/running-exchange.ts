@@ -163,10 +163,8 @@ export class RunningExchange implements Exchange, CallOwner, ApproachOwner {
 
   /** The upstream broke, or was never there. */
   async #onLost(error: NodeJS.ErrnoException): Promise<void> {
-    const { engine, calls, timeouts } = this.#context;
-    const call = this.#call as EngineCall;
-    const { generation } = call.engine;
-    calls.remove(call);
+    const { engine, timeouts } = this.#context;
+    const { generation } = (this.#call as EngineCall).engine;
     const loss = lossOf(error);
     if (loss === 'not-http') {
       this.#fail(new LlameroError('engine_bad_response', 'The engine answered something that is not HTTP.'));
@@ -176,7 +174,8 @@ export class RunningExchange implements Exchange, CallOwner, ApproachOwner {
     const explanation =
       error.code === 'UND_ERR_CONNECT_TIMEOUT'
         ? deadlineExceeded('connect', timeouts.connect)
-        : await engine.explainLoss(generation);
+        : // Until then the call counts as one at its engine: an engine with none that is being replaced would be ended, for that cause.
+          await engine.explainLoss(generation);
     if (this.#isSettled()) return;
     if (loss === 'broken') this.#resending.lostEngine(generation, explanation);
     this.#sendAgainOrFail(explanation, error);
