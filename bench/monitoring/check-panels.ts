@@ -31,9 +31,9 @@ export async function checkPanels(
   from: number,
 ): Promise<PanelResult[]> {
   const results: PanelResult[] = [];
-  const marks = dashboard.annotations.list.map(({ name, expr, titleFormat }) => ({
+  const marks = dashboard.annotations.list.map(({ name, target, titleFormat }) => ({
     title: name,
-    targets: [{ expr, legendFormat: titleFormat }],
+    targets: [{ expr: target.expr, legendFormat: titleFormat }],
   }));
   for (const { title, targets = [] } of [...dashboard.panels, ...marks]) {
     for (const { expr, legendFormat } of targets) {

@@ -8,14 +8,14 @@ export const ENGINE_ROWS: readonly Row[] = [
       {
         title: 'State',
         description: 'The state that each engine is in.',
-        unit: 'short',
+        unit: 'count',
         as: 'stack',
         queries: [['sum by (engine, state) (llamero_engine_state{@})', '{{engine}} {{state}}']],
       },
       {
         title: 'Starts, crashes, hangs',
         description: 'Each start behind the first one follows a crash, a hang, or a planned restart.',
-        unit: 'short',
+        unit: 'count',
         queries: [
           [`round(sum by (engine) (increase(llamero_engine_starts_total{@}[${RATE}])))`, '{{engine}} starts'],
           [`round(sum by (engine) (increase(llamero_engine_crashes_total{@}[${RATE}])))`, '{{engine}} crashes'],
@@ -25,13 +25,13 @@ export const ENGINE_ROWS: readonly Row[] = [
       {
         title: 'Ends by cause',
         description: 'Since llamero started. What the causes mean is told in docs/engine.md.',
-        unit: 'short',
+        unit: 'count',
         queries: [['sum by (engine, cause) (llamero_engine_exits_total{@})', '{{engine}} {{cause}}']],
       },
       {
         title: 'Planned restarts',
         description: 'Since llamero started. ok=false: the new engine could not start, and the old one went on.',
-        unit: 'short',
+        unit: 'count',
         queries: [
           ['sum by (engine, cause, ok) (llamero_engine_replacements_total{@})', '{{engine}} {{cause}} ok={{ok}}'],
         ],
@@ -72,7 +72,7 @@ export const ENGINE_ROWS: readonly Row[] = [
       {
         title: 'Circuit breaker',
         description: 'Open: requests are held off, because the engine fails them.',
-        unit: 'short',
+        unit: 'count',
         as: 'stack',
         queries: [['sum by (engine, state) (llamero_circuit_state{@})', '{{engine}} {{state}}']],
       },
@@ -91,26 +91,26 @@ export const ENGINE_ROWS: readonly Row[] = [
       {
         title: 'Continuations',
         description: 'Times that another engine went on with a stream, since llamero started.',
-        unit: 'short',
+        unit: 'count',
         queries: [['sum by (way) (llamero_stream_continuations_total{@})', '{{way}}']],
       },
       {
         title: 'Continued streams',
         description: 'How streams ended that went on with another engine, since llamero started.',
-        unit: 'short',
+        unit: 'count',
         queries: [['sum by (result) (llamero_continued_streams_total{@})', '{{result}}']],
       },
       {
         title: 'Retries',
         description: 'Requests sent once more before their first token, since llamero started.',
-        unit: 'short',
+        unit: 'count',
         queries: [['sum by (route) (llamero_retries_total{@})', '{{route}}']],
       },
       {
         title: 'Suspects',
         description:
           'Requests that were there when an engine died of what may have been them; refused: it was the second time.',
-        unit: 'short',
+        unit: 'count',
         queries: [['sum by (refused) (llamero_request_suspects_total{@})', 'refused={{refused}}']],
       },
     ],
@@ -121,19 +121,19 @@ export const ENGINE_ROWS: readonly Row[] = [
       {
         title: 'Refusals',
         description: 'Requests refused by a limit of their client, since llamero started.',
-        unit: 'short',
+        unit: 'count',
         queries: [['sum by (pool, limit) (llamero_rate_limit_refusals_total{@})', '{{pool}} {{limit}}']],
       },
       {
         title: 'Clients with limits',
         description: 'Clients whose use of their limits is remembered.',
-        unit: 'short',
+        unit: 'count',
         queries: [['sum(llamero_rate_limited_clients{@})', 'clients']],
       },
       {
         title: 'Store',
         description: '0 while the store of the rate limits cannot be reached.',
-        unit: 'short',
+        unit: 'count',
         queries: [['min by (instance) (llamero_rate_limit_store_up{@})', '{{instance}}']],
       },
     ],
@@ -164,7 +164,7 @@ export const ENGINE_ROWS: readonly Row[] = [
       {
         title: 'Memory that is short',
         description: '0 while it is: of llamero itself, of the engine, of the machine.',
-        unit: 'short',
+        unit: 'count',
         queries: [['min by (of) (llamero_memory_ok{@})', '{{of}}']],
       },
       {
@@ -188,7 +188,7 @@ export const ENGINE_ROWS: readonly Row[] = [
       {
         title: 'File descriptors',
         description: 'Two for each request in flight, about. Linux only.',
-        unit: 'short',
+        unit: 'count',
         queries: [
           ['process_open_fds{@}', '{{instance}} open'],
           ['process_max_fds{@}', '{{instance}} limit'],

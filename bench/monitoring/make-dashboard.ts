@@ -1,5 +1,5 @@
 import { ENGINE_ROWS } from './engine-rows.ts';
-import type { Panel, Query } from './panel.ts';
+import { type Panel, type Query, RATE } from './panel.ts';
 import { REQUEST_ROWS } from './request-rows.ts';
 
 /** The part of Grafana's dashboard model that is used here. */
@@ -12,7 +12,7 @@ export interface Dashboard {
 /** A mark through all panels, where its query has a value. */
 export interface Annotation {
   readonly name: string;
-  readonly expr: string;
+  readonly target: { readonly refId: string; readonly expr: string; readonly interval: string };
   readonly titleFormat: string;
   readonly [key: string]: unknown;
 }
@@ -32,7 +32,16 @@ const SCHEMA_VERSION = 42;
 const GRID_WIDTH = 24;
 const CHOSEN = 'job=~"$job", instance=~"$instance"';
 const DATASOURCE = { type: 'prometheus', uid: '${datasource}' };
-const SIZES = { value: { w: 4, h: 4 }, lines: { w: 8, h: 8 }, stack: { w: 8, h: 8 } };
+const SIZES = { value: { w: 3, h: 4 }, lines: { w: 8, h: 8 }, stack: { w: 8, h: 8 } };
+
+const NOTHING = '–';
+/** The same in all panels, whichever series there are. */
+const COLORS = Object.entries({ completed: 'green', failed: 'red', cancelled: 'yellow', client_gone: 'yellow' }).map(
+  ([name, fixedColor]) => ({
+    matcher: { id: 'byName', options: name },
+    properties: [{ id: 'color', value: { mode: 'fixed', fixedColor } }],
+  }),
+);
 
 /** The dashboard as Grafana imports it. */
 export function makeDashboard(): Dashboard {
@@ -83,27 +92,33 @@ function placed(): GrafanaPanel[] {
 
 function grafanaPanel(panel: Panel, id: number, gridPos: GrafanaPanel['gridPos']): GrafanaPanel {
   const { title, description, queries } = panel;
+  // The last of a range would be shown for as long as it is in the range: a gateway that is gone would look well.
+  const isValue = panel.as === 'value';
   const targets = queries.map(([expression, legend], index) => ({
     refId: String.fromCodePoint('A'.charCodeAt(0) + index),
     datasource: DATASOURCE,
     editorMode: 'code',
     expr: chosen(expression),
     legendFormat: legend,
-    range: true,
+    instant: isValue,
+    range: !isValue,
   }));
-  const look = panel.as === 'value' ? valueLook(panel) : lineLook(panel);
+  const look = isValue ? valueLook(panel) : lineLook(panel);
   return { id, title, description, datasource: DATASOURCE, gridPos, ...look, targets };
 }
 
 function valueLook({ unit, redFrom }: Panel) {
   const red = redFrom === undefined ? [] : [{ color: 'red', value: redFrom }];
   const thresholds = { mode: 'absolute', steps: [{ color: 'green', value: null }, ...red] };
+  // No such series, or a part of no requests at all: neither good nor bad.
+  const result = { text: NOTHING, color: 'text', index: 0 };
+  const mappings = [{ type: 'special', options: { match: 'null+nan', result } }];
   return {
     type: 'stat',
-    fieldConfig: { defaults: { unit, thresholds, noValue: '–' }, overrides: [] },
+    fieldConfig: { defaults: { ...grafanaUnit(unit), thresholds, mappings, noValue: NOTHING }, overrides: [] },
     options: {
       colorMode: 'value',
-      graphMode: 'area',
+      graphMode: 'none',
       reduceOptions: { calcs: ['lastNotNull'], fields: '', values: false },
     },
   };
@@ -111,19 +126,24 @@ function valueLook({ unit, redFrom }: Panel) {
 
 function lineLook({ unit, as }: Panel) {
   const custom = {
-    fillOpacity: as === 'stack' ? 25 : 0,
-    lineWidth: 1,
+    // Areas have no lines: that of a series that is 0 would lie on the one below it.
+    fillOpacity: as === 'stack' ? 70 : 0,
+    lineWidth: as === 'stack' ? 0 : 1,
     showPoints: 'auto',
     stacking: { mode: as === 'stack' ? 'normal' : 'none', group: 'A' },
   };
   return {
     type: 'timeseries',
-    fieldConfig: { defaults: { unit, min: 0, custom }, overrides: [] },
+    fieldConfig: { defaults: { ...grafanaUnit(unit), min: 0, custom }, overrides: COLORS },
     options: {
       legend: { displayMode: 'list', placement: 'bottom', showLegend: true, calcs: [] },
       tooltip: { mode: 'multi', sort: 'desc' },
     },
   };
+}
+
+function grafanaUnit(unit: string): Record<string, unknown> {
+  return unit === 'count' ? { unit: 'short', decimals: 0 } : { unit };
 }
 
 function variables(): Record<string, unknown>[] {
@@ -134,6 +154,7 @@ function variables(): Record<string, unknown>[] {
   ];
 }
 
+/** A variable whose *All* are its values: `.+` would be the processes of all jobs that Prometheus knows. */
 function labelVariable(name: string, label: string, query: string): Record<string, unknown> {
   return {
     name,
@@ -146,7 +167,6 @@ function labelVariable(name: string, label: string, query: string): Record<strin
     sort: 1,
     multi: true,
     includeAll: true,
-    allValue: '.+',
     current: { text: ['All'], value: ['$__all'] },
   };
 }
@@ -158,8 +178,12 @@ function crashes(): Annotation {
     datasource: DATASOURCE,
     enable: true,
     iconColor: 'red',
-    expr: chosen('increase(llamero_engine_crashes_total{@}[1m]) > 0'),
-    step: '60s',
+    // The interval overlaps the steps, which are long where much time is shown: no crash falls between two of them.
+    target: {
+      refId: 'Crashes',
+      expr: chosen(`increase(llamero_engine_crashes_total{@}[${RATE}]) > 0`),
+      interval: '60s',
+    },
     titleFormat: 'Engine {{engine}} of {{instance}} crashed',
   };
 }

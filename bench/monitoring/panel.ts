@@ -8,10 +8,10 @@ export interface Panel {
   readonly title: string;
   /** What is seen, and what of it is a bad sign. */
   readonly description: string;
-  /** Grafana's name of the unit. */
+  /** Grafana's name of the unit, or `count` for what there are no parts of. */
   readonly unit: string;
   readonly queries: readonly Query[];
-  /** Default `lines`. `stack`: lines on top of each other; `value`: the latest one, as a number. */
+  /** Default `lines`. `stack`: areas on top of each other; `value`: a number, as it is now. */
   readonly as?: 'lines' | 'stack' | 'value';
   /** Of a value: from here on it is red. */
   readonly redFrom?: number;
@@ -39,8 +39,8 @@ export function quantiles(histogram: string, ...percents: number[]): Query[] {
   ]);
 }
 
-/** One quantile of a histogram for each value of a label. */
+/** One quantile of a histogram for each value of a label, but `none`. */
 export function quantileBy(histogram: string, percent: number, label: string): Query {
-  const rate = `sum by (${label}, le) (rate(${histogram}_bucket{@}[${RATE}]))`;
+  const rate = `sum by (${label}, le) (rate(${histogram}_bucket{@, ${label}!="none"}[${RATE}]))`;
   return [`histogram_quantile(${percent / 100}, ${rate})`, `{{${label}}} p${percent}`];
 }

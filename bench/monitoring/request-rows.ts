@@ -6,6 +6,27 @@ export const REQUEST_ROWS: readonly Row[] = [
     title: 'At a glance',
     panels: [
       {
+        title: 'Alerts',
+        description: 'Alerts of llamero that fire now. A dash: the rules are not loaded.',
+        unit: 'count',
+        as: 'value',
+        redFrom: 1,
+        queries: [
+          [
+            'count(ALERTS{alertname=~"Llamero.*", alertstate="firing"}) or 0 * count(instance:llamero_request_errors:ratio_rate5m)',
+            'firing',
+          ],
+        ],
+      },
+      {
+        title: 'Gateways down',
+        description: 'Gateways that Prometheus cannot scrape. What is not scraped has a dash in the other values.',
+        unit: 'count',
+        as: 'value',
+        redFrom: 1,
+        queries: [['count(up{@}) - sum(up{@})', 'down']],
+      },
+      {
         title: 'Requests',
         description: 'Requests that ended, per second.',
         unit: 'reqps',
@@ -36,15 +57,15 @@ export const REQUEST_ROWS: readonly Row[] = [
       {
         title: 'Engines not ready',
         description: 'Engines that take no requests at this moment.',
-        unit: 'short',
+        unit: 'count',
         as: 'value',
         redFrom: 1,
-        queries: [['count(llamero_engine_up{@} == 0) or vector(0)', 'not ready']],
+        queries: [['count(llamero_engine_up{@}) - sum(llamero_engine_up{@})', 'not ready']],
       },
       {
         title: 'Crashes',
         description: 'Ends of engines that nobody asked for, in the time that is shown.',
-        unit: 'short',
+        unit: 'count',
         as: 'value',
         redFrom: 1,
         queries: [['round(sum(increase(llamero_engine_crashes_total{@}[$__range])))', 'crashes']],
@@ -52,7 +73,7 @@ export const REQUEST_ROWS: readonly Row[] = [
       {
         title: 'Silently cut streams',
         description: 'Has to be 0: anything else is a defect of llamero.',
-        unit: 'short',
+        unit: 'count',
         as: 'value',
         redFrom: 1,
         queries: [['sum(llamero_silent_truncations_total{@})', 'cut']],
@@ -177,7 +198,7 @@ export const REQUEST_ROWS: readonly Row[] = [
       {
         title: 'Slots',
         description: 'All in use for long: the engine is at its limit, and the queue grows.',
-        unit: 'short',
+        unit: 'count',
         queries: [
           ['sum by (engine) (llamero_engine_slots_in_use{@})', 'in use, engine {{engine}}'],
           ['sum by (engine) (llamero_engine_slots{@})', 'of engine {{engine}}'],
@@ -186,7 +207,7 @@ export const REQUEST_ROWS: readonly Row[] = [
       {
         title: 'Requests present',
         description: 'In flight: entered and not yet ended. The rest wait for a slot, by class.',
-        unit: 'short',
+        unit: 'count',
         queries: [
           ['sum(llamero_requests_in_flight{@})', 'in flight'],
           ['sum by (class) (llamero_queue_length{@})', 'waiting, {{class}}'],
@@ -195,7 +216,7 @@ export const REQUEST_ROWS: readonly Row[] = [
       {
         title: 'Clients',
         description: 'Clients that have requests waiting, and those that the queue remembers.',
-        unit: 'short',
+        unit: 'count',
         queries: [
           ['sum(llamero_waiting_clients{@})', 'waiting'],
           ['sum(llamero_known_clients{@})', 'known'],

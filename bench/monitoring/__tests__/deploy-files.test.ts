@@ -120,8 +120,33 @@ describe('the dashboard for Grafana', () => {
 
   it('uses metrics and labels that exist', () => {
     const { panels, annotations } = makeDashboard();
-    const queries = [...panels.flatMap(({ targets = [] }) => targets), ...annotations.list];
+    const queries = [...panels.flatMap(({ targets = [] }) => targets), ...annotations.list.map(({ target }) => target)];
     for (const { expr } of queries) assert.deepEqual(unknownIn(expr), [], expr);
+  });
+
+  it('shows as a value what is now, not the last that was, and a dash where there is nothing', () => {
+    const values = makeDashboard().panels.filter(({ type }) => type === 'stat');
+    assert.ok(values.length > 0);
+    for (const { targets = [], title } of values) {
+      assert.ok(
+        targets.every((target) => 'instant' in target && target.instant === true),
+        title,
+      );
+      for (const { expr } of targets) assert.doesNotMatch(expr, /or vector/, title);
+    }
+  });
+
+  it('means by all jobs those of llamero, not all that Prometheus knows', () => {
+    const { list } = makeDashboard()['templating'] as { list: readonly Record<string, unknown>[] };
+    assert.deepEqual(
+      list.map(({ name, allValue }) => [name, allValue]),
+      ['datasource', 'job', 'instance'].map((name) => [name, undefined]),
+    );
+  });
+
+  it('marks crashes over the whole step, however long it is', () => {
+    const [crashes] = makeDashboard().annotations.list;
+    assert.match(crashes?.target.expr ?? '', /\[\$__rate_interval\]/);
   });
 
   it('has panels that do not overlap, each with a number of its own', () => {
