@@ -1,5 +1,6 @@
 import type { Benchmark } from './bench-context.ts';
-import { continuationCost, continuationPause } from './benchmarks/continuation.ts';
+import { continuationPause, continuationPauseReady } from './benchmarks/continuation-pause.ts';
+import { continuationCost } from './benchmarks/continuation.ts';
 import { clientGone, saturatedEngine } from './benchmarks/engine.ts';
 import { jsonLatency, jsonThroughput } from './benchmarks/json.ts';
 import { heapGrowth, openMemory } from './benchmarks/memory.ts';
@@ -19,6 +20,7 @@ export const BENCHMARKS: readonly Benchmark[] = [
   engineKilled,
   continuationCost,
   continuationPause,
+  continuationPauseReady,
   serveStart,
   clientGone,
 ];

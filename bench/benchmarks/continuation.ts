@@ -1,16 +1,13 @@
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
-import { LlamaCppProvider } from '../../src/core/llm/llama-cpp-provider.ts';
 import { IdsJournal } from '../../src/core/openai/continuation/ids-journal.ts';
 import type { StreamJournal } from '../../src/core/openai/continuation/continuation.ts';
 import { ReplayJournal } from '../../src/core/openai/continuation/replay-journal.ts';
 import { TextJournal } from '../../src/core/openai/continuation/text-journal.ts';
 import type { Benchmark, BenchContext } from '../bench-context.ts';
-import { findEngine, temporaryModel } from '../real-engine.ts';
 import type { Figure } from '../report.ts';
 import { chatRequest, startRig } from '../rig.ts';
 import { shuffled } from '../statistics.ts';
-import { coldStartToToken } from './recovery.ts';
 
 const STREAMS = 32;
 /** Events of an answer beyond its tokens: the one with the timings, and `[DONE]`. */
@@ -116,98 +113,4 @@ function textEvent(position: number): Buffer {
   const choices = [{ finish_reason: null, index: 0, delta }];
   const names = { created: 1, id: 'chatcmpl-x', model: 'm', system_fingerprint: 'b1', object: 'chat.completion.chunk' };
   return Buffer.from(`data: ${JSON.stringify({ choices, ...names })}\n\n`);
-}
-
-const TOKENS = 60;
-/** The engine is killed here. */
-const KILLED_AT = 30;
-/** Some 12 ms a token on one core: a decoding that can be seen. */
-const BALLAST_BYTES = 180_000_000;
-const PROMPT = 'Once upon a time';
-/** The prompt, and any tokens in the place of those that a stream has when its engine is killed. */
-const AS_MUCH = [PROMPT, ...Array.from({ length: KILLED_AT }, (_, index) => 300 + index)];
-const SHAPE = ['--threads', '1', '--flash-attn', 'off'];
-const RESTART = { maxRestarts: 1000, window: 60_000, delay: 1, backoffMultiplier: 1, maxDelay: 1 };
-
-type Piece = AsyncIterable<{ readonly text: string }>;
-type Way = (provider: LlamaCppProvider) => Piece;
-const GREEDY = { maxTokens: TOKENS, temperature: 0 };
-const WAYS: readonly { name: string; stream: Way }[] = [
-  { name: 'token ids', stream: (provider) => provider.stream(PROMPT, GREEDY) },
-  { name: 'text', stream: (provider) => provider.chatStream([{ role: 'user', content: PROMPT }], GREEDY) },
-  {
-    name: 'replay',
-    stream: (provider) =>
-      provider.chatStream([{ role: 'user', content: PROMPT }], { ...GREEDY, continuation: 'exact' }),
-  },
-];
-
-/** How long a stream pauses whose engine is killed. */
-export const continuationPause: Benchmark = {
-  name: 'continuation-pause',
-  summary: `SIGKILL of the engine at token ${KILLED_AT} of ${TOKENS} until the next token of the stream, beside a cold start by hand`,
-  async run({ rounds, random, progress }) {
-    const command = await findEngine();
-    await using stack = new AsyncDisposableStack();
-    const model = await temporaryModel(stack, { ballastBytes: BALLAST_BYTES });
-    const engine = { command, parallel: 1, ctxSize: 1024, args: SHAPE, restart: RESTART };
-    const provider = stack.use(new LlamaCppProvider({ model, engine }));
-    await provider.start();
-    const cold: number[] = [];
-    const pauses = new Map(WAYS.map(({ name }) => [name, [] as number[]]));
-    for (let round = 0; round <= rounds; round += 1) {
-      progress(round === 0 ? 'warming up' : `round ${round} of ${rounds}`);
-      const measures = [
-        async () => cold.push(await coldStartToToken(command, model, SHAPE, AS_MUCH)),
-        ...WAYS.map(
-          ({ name, stream }) =>
-            async () =>
-              pauses.get(name)?.push(await pauseOf(provider, stream)),
-        ),
-      ];
-      for (const measure of shuffled(measures, random)) await measure();
-      // The first start reads the files from the disk.
-      if (round === 0) for (const values of [cold, ...pauses.values()]) values.length = 0;
-    }
-    return [
-      ...WAYS.flatMap(({ name }): Figure[] => {
-        const values = pauses.get(name) ?? [];
-        return [
-          {
-            name: `engine killed → next token, by ${name}, beyond its cold start`,
-            unit: 'ms',
-            values: values.map((ms, round) => ms - (cold[round] ?? Number.NaN)),
-            // A replay decodes again what was there.
-            ...(name === 'replay' ? {} : { reach: { atMost: 100 } }),
-          },
-          { name: '– killed → next token', unit: 'ms', values },
-        ];
-      }),
-      { name: 'cold start → first token behind as many tokens, by hand', unit: 'ms', values: cold },
-    ];
-  },
-};
-
-/** From the kill to the end of the longest wait for a piece of text behind it: what was on its way at the kill still comes. */
-async function pauseOf(provider: LlamaCppProvider, stream: Way): Promise<number> {
-  let pieces = 0;
-  let killedAt = 0;
-  let lastAt = 0;
-  let longestMs = 0;
-  let pauseMs = 0;
-  for await (const { text } of stream(provider)) {
-    if (text === '') continue;
-    pieces += 1;
-    const now = performance.now();
-    if (killedAt > 0 && now - lastAt > longestMs) {
-      longestMs = now - lastAt;
-      pauseMs = now - killedAt;
-    }
-    lastAt = now;
-    const { pid } = provider.status();
-    if (pieces !== KILLED_AT || pid === null) continue;
-    process.kill(pid, 'SIGKILL');
-    killedAt = performance.now();
-  }
-  return pauseMs;
 }

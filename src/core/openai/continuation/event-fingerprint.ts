@@ -44,6 +44,13 @@ const KEYS: readonly Key[] = MEANINGS.flatMap(([meaning, names]) =>
 const MAX_KEY_LENGTH = Math.max(...KEYS.map(({ name }) => name.length));
 /** Their places in the list, from 1 on, by length and second letter, in which no two of them agree: one look for most keys. */
 const PLACES = placesOfKeys();
+/**
+ * How nearly every event of a chat begins (`to_json_oaicompat_chat`), in whole words: it is recognised, and its sums are known,
+ * so that the tokens of an answer are read from their text on.
+ */
+const CHAT_HEAD = Buffer.from('{"choices":[{"finish_reason":null,"index":0,"delta":');
+const CHAT_HEAD_DEPTH = 3;
+const CHAT_HEAD_WORDS = Int32Array.from({ length: CHAT_HEAD.length >> 2 }, (_, index) => wordAt(CHAT_HEAD, 4 * index));
 const RESPONSE = Buffer.from('response.');
 /** Of the events of `/v1/responses`, those that end a stream. */
 const LAST_TYPES = ['completed', 'incomplete', 'failed'].map((type) => Buffer.from(`${type}"`));
@@ -80,8 +87,10 @@ export class EventFingerprint {
   /** How deep in the JSON the index of a choice is; elsewhere `index` numbers other things. */
   readonly #choiceDepth: number;
   readonly #hasChoices: boolean;
+  readonly #isChat: boolean;
 
   constructor(dialect: Dialect) {
+    this.#isChat = dialect === 'chat';
     this.#hasChoices = dialect === 'chat' || dialect === 'completions';
     // {"choices":[{"index":0}]} and {"index":0}
     this.#choiceDepth = this.#hasChoices ? 3 : dialect === 'completion' ? 1 : -1;
@@ -101,8 +110,9 @@ export class EventFingerprint {
     this.#counted = start;
     this.#isCounting = true;
     const stopsEarly = this.#hasChoices && !toTheEnd;
-    let depth = 0;
-    let at = start;
+    const isHeadKnown = this.#isChat && this.#skipChatHead(json, start);
+    let depth = isHeadKnown ? CHAT_HEAD_DEPTH : 0;
+    let at = this.#counted;
     for (; at < end; at += 1) {
       const byte = json[at] as number;
       if (byte === QUOTE) {
@@ -124,17 +134,25 @@ export class EventFingerprint {
     this.#count(json, Math.min(at, end));
   }
 
+  /** @returns whether it begins so; then that much counts as read. */
+  #skipChatHead(json: Buffer, start: number): boolean {
+    for (let index = 0; index < CHAT_HEAD_WORDS.length; index += 1) {
+      if (wordAt(json, start + 4 * index) !== CHAT_HEAD_WORDS[index]) return false;
+    }
+    this.choice = 0;
+    this.first = CHAT_HEAD_SUMS.first;
+    this.second = CHAT_HEAD_SUMS.second;
+    this.#counted = start + CHAT_HEAD.length;
+    return true;
+  }
+
   /** Adds all from what was added last up to `end` to the sums, four bytes at a time: multiplying is what takes the time. */
   #count(json: Buffer, end: number): void {
     if (!this.#isCounting) return;
     let { first, second } = this;
     let at = this.#counted;
     for (const last = end - 3; at < last; at += 4) {
-      const word =
-        (json[at] as number) |
-        ((json[at + 1] as number) << 8) |
-        ((json[at + 2] as number) << 16) |
-        ((json[at + 3] as number) << 24);
+      const word = wordAt(json, at);
       first = Math.imul(first ^ word, FNV_PRIME);
       second = Math.imul(second ^ (second >>> 15) ^ word, OTHER_PRIME);
     }
@@ -185,6 +203,20 @@ export class EventFingerprint {
     this.#counted = end;
     return end - 1;
   }
+}
+
+/** Of another dialect, which does not look for it. */
+const CHAT_HEAD_SUMS = new EventFingerprint('completions');
+CHAT_HEAD_SUMS.read(CHAT_HEAD, 0, CHAT_HEAD.length, null, true);
+
+/** Four bytes as one number; behind the end there are zeros. */
+function wordAt(json: Buffer, at: number): number {
+  return (
+    (json[at] as number) |
+    ((json[at + 1] as number) << 8) |
+    ((json[at + 2] as number) << 16) |
+    ((json[at + 3] as number) << 24)
+  );
 }
 
 function meaningOf(json: Buffer, start: number, end: number): Meaning | null {

@@ -87,6 +87,28 @@ test('the choice and the finish are told', () => {
   }
 });
 
+test('the beginning that is known by heart counts as any other', () => {
+  const usual = '{"choices":[{"finish_reason":null,"index":0,"delta":';
+  // As one of the other dialect it is read member by member.
+  const deltas = [
+    '{"content":"a"}',
+    '{"content":null,"role":"assistant"}',
+    '{"tool_calls":[{"index":2,"id":"x"}]}',
+    '{}',
+  ];
+  for (const delta of deltas) {
+    const event = `${usual}${delta}}],"created":1,"id":"chatcmpl-x"}`;
+    for (const toTheEnd of [false, true]) {
+      const [known, read] = (['chat', 'completions'] as const).map((dialect) => printOf(event, dialect, toTheEnd));
+      for (const member of ['first', 'second', 'choice', 'finishes'] as const) {
+        assert.equal(known?.[member], read?.[member], `${member} of ${event}`);
+      }
+    }
+  }
+  assert.notDeepEqual(printOf(`${usual}{}}]}`, 'chat').first, printOf(`${usual.replace('0', '1')}{}}]}`, 'chat').first);
+  assert.equal(printOf(`${usual.replace('0', '1')}{}}]}`, 'chat').choice, 1);
+});
+
 test('a run may hold other bytes around an event', () => {
   const print = new EventFingerprint('completion');
   const run = Buffer.from('data: {"content":"a"}\n\ndata: {"content":"b"}\n\n');
