@@ -65,6 +65,12 @@ export interface LlameroEvents {
   /** A request ended, in whatever way: all that was measured of it, for metrics and traces. Comes before `response` or `error`. */
   settled: [SettledRequest];
   /**
+   * The gateway answered a request with an error before it entered the pipeline: no valid key, no such route, no JSON, not HTTP. It
+   * is none of the requests of the events above. `route`: name of a route of the gateway; `none` where it asked for no such one, or
+   * nobody could tell.
+   */
+  'request-refused': [{ id: string; route: string; error: LlameroError }];
+  /**
    * A request was refused because of a limit of its client; at most one event a second for each client, `refusals` are
    * those since the last one. `client` is a hash that differs from run to run, never an address or a name.
    */

@@ -31,6 +31,10 @@ export interface PipelineStatus {
   readonly inFlight: number;
   /** Requests that wait for a slot. */
   readonly queued: number;
+  /** Requests that may wait (`maxQueue`). */
+  readonly maxQueue: number;
+  /** What llamero's own memory may be: `memoryLimit`, or a lower limit of its control group. */
+  readonly memoryLimitBytes: number;
   /** Slots in use by requests at the engine. */
   readonly slotsInUse: number;
   readonly circuit: CircuitStateName;
@@ -52,11 +56,13 @@ export interface PipelineStatus {
  */
 export class Pipeline {
   readonly #context: ExchangeContext;
+  readonly #maxQueue: number;
   readonly #running = new IndexedList<RunningExchange>();
   readonly #watches: readonly { start(): void; stop(): void }[];
   readonly #idleWaiters: (() => void)[] = [];
 
   constructor(engine: EngineEndpoint, config: Config, events: LlameroEmitter, tracing: RequestTracing | null = null) {
+    this.#maxQueue = config.maxQueue;
     const queue = new FairQueue(config);
     const reclaimer = new SlotReclaimer(queue, engine);
     const calls = new EngineCalls();
@@ -97,10 +103,12 @@ export class Pipeline {
 
   /** See {@link PipelineStatus}. */
   status(): PipelineStatus {
-    const { queue, breaker, limits } = this.#context;
+    const { queue, breaker, limits, memory } = this.#context;
     return {
       inFlight: this.#running.size,
       queued: queue.queued,
+      maxQueue: this.#maxQueue,
+      memoryLimitBytes: memory.limitBytes,
       slotsInUse: queue.inUse,
       circuit: breaker.state,
       limitedClients: limits.clients,

@@ -3,11 +3,14 @@ import type { RateLimitState } from '../core/admission/rate-limit-policy.ts';
 import type { Config } from '../core/config.ts';
 import type { LlameroEmitter } from '../core/events.ts';
 import type { Exchange, PipelineRequest, ResponseSink } from '../core/exchange.ts';
+import type { HeldBodies } from './incoming-body.ts';
 
 /** What `/metrics` answers; `createMetrics` makes it. */
 export interface GatewayMetrics {
   readonly contentType: string;
   text(): Promise<string>;
+  /** Called by the gateway with the bodies that it holds; what it returns, when the gateway has ended. */
+  showBodies?(bodies: HeldBodies): () => void;
 }
 
 /** What `/admin/status` tells of alerts. */

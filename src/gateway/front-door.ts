@@ -3,13 +3,14 @@ import { type AccessRules, decideAccess, refuseAdmin } from './access.ts';
 import { answerError } from './answer.ts';
 import { callerOf } from './caller.ts';
 import { corsHeaders, preflightHeaders } from './cors.ts';
-import type { EngineRoute } from '../core/openai/routes.ts';
+import type { Dialect, EngineRoute } from '../core/openai/routes.ts';
 import type { GatewayRequest, GatewayResponse } from './gateway-message.ts';
 import type { RequestHandler } from './http-server.ts';
 import { Relay } from './relay.ts';
 import type { RelayContext } from './relay-context.ts';
 import { requestIdOf } from './request-headers.ts';
 import { findPath, type KnownPath, ONE_STREAM, STREAM_PREFIX } from './route-index.ts';
+import { NO_ROUTE, tellRefusal } from './tell-refusal.ts';
 
 /** Answers what is not relayed: fastify. */
 export type OwnHandler = (request: GatewayRequest, response: GatewayResponse) => void;
@@ -29,7 +30,7 @@ export function createFrontDoor(context: RelayContext, rules: AccessRules, own: 
 
     const malformed = refuseMalformed(request);
     if (malformed !== null) {
-      answerError(response, malformed, 'json', ['connection', 'close']);
+      refuse(response, known, malformed, 'json', ['connection', 'close']);
       return;
     }
     if (request.method === 'OPTIONS' && known !== undefined) {
@@ -40,16 +41,27 @@ export function createFrontDoor(context: RelayContext, rules: AccessRules, own: 
       const refusal = letIn(request, response, known);
       if (refusal !== null) {
         // A client that waits for permission to send its body is told by the closing that it need not.
-        answerError(response, refusal, known?.post?.dialect, askFirst ? ['connection', 'close'] : []);
+        refuse(response, known, refusal, known?.post?.dialect, askFirst ? ['connection', 'close'] : []);
         return;
       }
     }
     if (known === undefined) {
-      answerError(response, new LlameroError('not_found', 'There is no such route; /openapi.json lists them all.'));
+      refuse(response, known, new LlameroError('not_found', 'There is no such route; /openapi.json lists them all.'));
       return;
     }
     route(known, path, query, request, response, askFirst);
   };
+
+  function refuse(
+    response: GatewayResponse,
+    known: KnownPath | undefined,
+    error: LlameroError,
+    dialect?: Dialect,
+    more?: readonly string[],
+  ): void {
+    tellRefusal(context.backend, { id: response.requestId, route: known?.name ?? NO_ROUTE, error });
+    answerError(response, error, dialect, more);
+  }
 
   /** @returns the reason to refuse, or null; then the response knows its client. */
   function letIn(
@@ -94,10 +106,23 @@ export function createFrontDoor(context: RelayContext, rules: AccessRules, own: 
     } else if (known === ONE_STREAM && (method === 'GET' || method === 'DELETE')) {
       const streamId = path.slice(STREAM_PREFIX.length);
       if (method === 'GET') new Relay(context, request, response, STREAM_ROUTE, query).comeBack(streamId);
-      else endStream(context, response, streamId);
+      else endStream(response, known, streamId);
     } else {
       const error = new LlameroError('method_not_allowed', `This route takes ${known.methods}.`);
-      answerError(response, error, 'json', ['allow', known.methods]);
+      refuse(response, known, error, 'json', ['allow', known.methods]);
+    }
+  }
+
+  /** Ends a stream that its client wants no more of; closing the connection does not. */
+  function endStream(response: GatewayResponse, known: KnownPath, streamId: string): void {
+    try {
+      const owner = { clientKey: response.client.key, apiKeyId: response.apiKeyId };
+      const stream = context.resumables.find(streamId, owner);
+      stream.cancel(new LlameroError('cancelled', 'The caller cancelled the request.'));
+      response.writeHead(204, ['x-request-id', response.requestId, ...response.corsHeaders]);
+      response.end();
+    } catch (error) {
+      refuse(response, known, toLlameroError(error));
     }
   }
 }
@@ -109,20 +134,8 @@ const STREAM_ROUTE: EngineRoute = {
   dialect: 'json',
   needsSlot: false,
   canStream: true,
-  name: 'streams',
+  name: ONE_STREAM.name,
 };
-
-/** Ends a stream that its client wants no more of; closing the connection does not. */
-function endStream({ resumables }: RelayContext, response: GatewayResponse, streamId: string): void {
-  try {
-    const stream = resumables.find(streamId, { clientKey: response.client.key, apiKeyId: response.apiKeyId });
-    stream.cancel(new LlameroError('cancelled', 'The caller cancelled the request.'));
-    response.writeHead(204, ['x-request-id', response.requestId, ...response.corsHeaders]);
-    response.end();
-  } catch (error) {
-    answerError(response, toLlameroError(error));
-  }
-}
 
 /** Path and query of the request target. The absolute form, which proxies use, is accepted as RFC 9112 demands. */
 function splitTarget(request: GatewayRequest): { path: string; query: string } {

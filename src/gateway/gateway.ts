@@ -1,5 +1,5 @@
 import { once } from 'node:events';
-import type { AddressInfo, Socket } from 'node:net';
+import type { AddressInfo } from 'node:net';
 import { hostname } from 'node:os';
 import { SessionRoll } from '../core/admission/session-roll.ts';
 import { parseTrustedProxies, type TrustedProxies } from '../core/admission/trusted-proxies.ts';
@@ -13,13 +13,14 @@ import { AnswerKeeper } from './answer-keeper.ts';
 import type { GatewayAlerts, GatewayBackend, GatewayMetrics } from './backend.ts';
 import { createFrontDoor } from './front-door.ts';
 import { metricsOfProvider } from './gateway-metrics.ts';
-import { createHttpServer, type GatewayServer, onClientError, type RequestHandler } from './http-server.ts';
+import { createHttpServer, type GatewayServer, type RequestHandler } from './http-server.ts';
 import { type KeyFileReport, KeyRing } from './key-ring.ts';
 import { GATEWAY_LIMITS, type GatewayLimits } from './limits.ts';
 import { loadOwnRoutes, type OwnRoutes } from './own-routes.ts';
 import type { RelayContext } from './relay-context.ts';
 import { ResumableStreams } from './resumable-streams.ts';
 import { StreamPacer } from './stream-pacer.ts';
+import { tellRefusal } from './tell-refusal.ts';
 
 const MEGABYTE = 1024 * 1024;
 
@@ -93,6 +94,7 @@ class HttpGateway implements Gateway {
   #keys: KeyRing | null = null;
   #address: GatewayAddress | null = null;
   #draining: Promise<void> | null = null;
+  #hideBodies: (() => void) | undefined;
   /** Ends the waiting of a drain early. */
   #hurry = new AbortController();
 
@@ -103,10 +105,11 @@ class HttpGateway implements Gateway {
     this.#trustedProxies = parseTrustedProxies(this.#config.gateway.trustedProxies);
     this.#ownMetrics = options.metrics === undefined ? metricsOfProvider(options.provider, this.#config) : null;
     this.#context = relayContext(options.provider, this.#config, this.#limits);
-    this.#server = createHttpServer(this.#limits, (request, response, askFirst) =>
-      this.#handle?.(request, response, askFirst),
+    this.#server = createHttpServer(
+      this.#limits,
+      (request, response, askFirst) => this.#handle?.(request, response, askFirst),
+      (refusal) => tellRefusal(options.provider, refusal),
     );
-    this.#server.on('clientError', (error, socket) => onClientError(error, socket as Socket, this.#limits.lingerMs));
   }
 
   async listen(override: { port?: number } = {}): Promise<GatewayAddress> {
@@ -122,6 +125,7 @@ class HttpGateway implements Gateway {
     } catch (error) {
       throw cannotBind(error, host, override.port ?? configured);
     }
+    this.#hideBodies ??= (this.#ownMetrics ?? this.#options.metrics)?.showBodies?.(this.#context);
     // Ready before the first health check in all likelihood, without holding up the listening.
     void this.#loadOwnRoutes();
     const { port, address, family } = this.#server.address() as AddressInfo;
@@ -158,6 +162,7 @@ class HttpGateway implements Gateway {
     await closed;
     clearTimeout(force);
     context.answers.stop();
+    this.#hideBodies?.();
     this.#ownMetrics?.stop();
     await this.#keys?.stop();
     await this.#ownRoutes?.then((own) => own.close());

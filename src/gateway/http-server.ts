@@ -6,12 +6,17 @@ import { GatewayRequest, GatewayResponse } from './gateway-message.ts';
 import type { GatewayLimits } from './limits.ts';
 import { createServer } from './node-http.ts';
 import { newRequestId } from '../core/request-id.ts';
+import { findPath } from './route-index.ts';
+import { NO_ROUTE, type Refusal } from './tell-refusal.ts';
 
 /** The server of the gateway, whose messages are its own classes. */
 export type GatewayServer = Server<typeof GatewayRequest, typeof GatewayResponse>;
 
 /** Takes every request. `askFirst`: the client waits for `100 Continue` before it sends its body. */
 export type RequestHandler = (request: GatewayRequest, response: GatewayResponse, askFirst: boolean) => void;
+
+/** Hears of each request that was answered below HTTP. */
+export type RefusalListener = (refusal: Refusal) => void;
 
 /** The newest response of a connection, to tell whether an answer may still be written on the bare socket. */
 const NEWEST = Symbol('newest response');
@@ -23,7 +28,11 @@ type TrackedSocket = Socket & { [NEWEST]?: GatewayResponse; [QUEUED]?: GatewayRe
  * A node:http server with strict parsing and all limits set. Whatever goes wrong below HTTP (bad framing, headers too
  * large, a client too slow) is answered in the shape of every other error, and the connection is closed.
  */
-export function createHttpServer(limits: GatewayLimits, handle: RequestHandler): GatewayServer {
+export function createHttpServer(
+  limits: GatewayLimits,
+  handle: RequestHandler,
+  onRefused: RefusalListener,
+): GatewayServer {
   const server = createServer<typeof GatewayRequest, typeof GatewayResponse>({
     IncomingMessage: GatewayRequest,
     ServerResponse: GatewayResponse,
@@ -55,25 +64,39 @@ export function createHttpServer(limits: GatewayLimits, handle: RequestHandler):
   });
   server.on('connect', (_request, socket) => {
     const error = new LlameroError('method_not_allowed', 'CONNECT is not supported.');
-    answerOnSocket(socket as Socket, error, newRequestId(), limits.lingerMs);
+    refuseOnSocket(socket as Socket, { id: newRequestId(), route: NO_ROUTE, error });
   });
+  server.on('clientError', (error, socket) => onClientError(error, socket as Socket));
   return server;
+
+  function refuseOnSocket(socket: Socket, refusal: Refusal): void {
+    onRefused(refusal);
+    answerOnSocket(socket, refusal.error, refusal.id, limits.lingerMs);
+  }
+
+  /** Answers a failure below HTTP. */
+  function onClientError(error: Error & { code?: string }, socket: Socket): void {
+    // Answered already; what still comes is thrown away until the socket is closed.
+    if (socket.writableEnded && !socket.destroyed) return;
+    if (error.code === 'ECONNRESET' || !socket.writable) {
+      socket.destroy();
+      return;
+    }
+    const newest = (socket as TrackedSocket)[NEWEST];
+    if (newest !== undefined && !mayAnswer(newest)) {
+      socket.destroy();
+      return;
+    }
+    const refusal = { id: newRequestId(), route: routeOf(newest), error: describeClientError(error.code) };
+    refuseOnSocket(socket, refusal);
+  }
 }
 
-/** Answers a failure below HTTP. */
-export function onClientError(error: Error & { code?: string }, socket: Socket, lingerMs: number): void {
-  // Answered already; what still comes is thrown away until the socket is closed.
-  if (socket.writableEnded && !socket.destroyed) return;
-  if (error.code === 'ECONNRESET' || !socket.writable) {
-    socket.destroy();
-    return;
-  }
-  const newest = (socket as TrackedSocket)[NEWEST];
-  if (newest !== undefined && !mayAnswer(newest)) {
-    socket.destroy();
-    return;
-  }
-  answerOnSocket(socket, describeClientError(error.code), newRequestId(), lingerMs);
+/** The route of a request whose body went wrong. Of one whose head did nothing is known. */
+function routeOf(newest: GatewayResponse | undefined): string {
+  if (newest === undefined || newest.req.complete) return NO_ROUTE;
+  const [path = ''] = (newest.req.url ?? '').split('?', 1);
+  return findPath(path)?.name ?? NO_ROUTE;
 }
 
 /**

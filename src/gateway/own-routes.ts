@@ -1,5 +1,5 @@
 import type { Server } from 'node:http';
-import type { FastifyInstance, FastifyReply } from 'fastify';
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { LlameroError, toLlameroError } from '../core/errors.ts';
 import { errorBody, errorObject } from '../core/openai/error-body.ts';
 import type { Diagnostics } from '../telemetry/diagnostics.ts';
@@ -7,9 +7,12 @@ import { retryAfterOf } from './answer.ts';
 import type { GatewayAlerts, GatewayBackend, GatewayMetrics } from './backend.ts';
 import { addEngineRoutes } from './engine-routes.ts';
 import type { OwnHandler } from './front-door.ts';
+import type { GatewayResponse } from './gateway-message.ts';
 import type { GatewayServer } from './http-server.ts';
 import { fetchModel } from './model-lookup.ts';
 import { openApiDocument } from './openapi.ts';
+import { findPath } from './route-index.ts';
+import { NO_ROUTE, type Refusal, tellRefusal } from './tell-refusal.ts';
 
 /** What the gateway's own routes tell of. */
 export interface OwnRoutesContext {
@@ -25,6 +28,9 @@ export interface OwnRoutesContext {
   /** The gateway's part of `/admin/status`. */
   gatewayStatus(): Record<string, unknown>;
 }
+
+/** It asks the engine for the list of models, and how that went is told by the pipeline. */
+const ONE_MODEL = '/v1/models/*';
 
 /** The gateway's own routes, ready to answer. */
 export interface OwnRoutes {
@@ -42,17 +48,24 @@ export async function loadOwnRoutes(context: OwnRoutesContext, server: GatewaySe
     clientErrorHandler: () => {
       // The gateway's own listener answers.
     },
-    frameworkErrors: (error, _request, reply) => {
-      sendError(
-        reply,
-        new LlameroError('invalid_request', 'The address of the request is malformed.', { cause: error }),
-      );
+    frameworkErrors: (error, request, reply) => {
+      const malformed = 'The address of the request is malformed.';
+      refuse(request, reply, new LlameroError('invalid_request', malformed, { cause: error }));
     },
     routerOptions: { maxParamLength: 1000 },
   });
-  app.setErrorHandler((error, _request, reply) => sendError(reply, toLlameroError(error)));
-  app.setNotFoundHandler((_request, reply) => {
-    sendError(reply, new LlameroError('not_found', 'There is no such route; /openapi.json lists them all.'));
+  const refuse = (request: FastifyRequest, reply: FastifyReply, error: LlameroError) => {
+    tellRefusal(context.backend, refusalOf(request, reply, error));
+    sendError(reply, error);
+  };
+  app.setErrorHandler((error, request, reply) => {
+    const answer = toLlameroError(error);
+    // A caller who has gone is answered nothing.
+    if (request.routeOptions.url === ONE_MODEL || answer.code === 'cancelled') sendError(reply, answer);
+    else refuse(request, reply, answer);
+  });
+  app.setNotFoundHandler((request, reply) => {
+    refuse(request, reply, new LlameroError('not_found', 'There is no such route; /openapi.json lists them all.'));
   });
   addHealth(app, context);
   if (context.diagnostics !== null) {
@@ -71,7 +84,7 @@ export async function loadOwnRoutes(context: OwnRoutesContext, server: GatewaySe
   if (metrics !== null) {
     app.get('/metrics', async (_request, reply) => reply.type(metrics.contentType).send(await metrics.text()));
   }
-  app.get<{ Params: { '*': string } }>('/v1/models/*', async (request, reply) => {
+  app.get<{ Params: { '*': string } }>(ONE_MODEL, async (request, reply) => {
     const model = await fetchModel(context.backend, request.params['*'], reply.raw);
     return reply.type('application/json').send(model);
   });
@@ -101,6 +114,12 @@ function addHealth(app: FastifyInstance, context: OwnRoutesContext): void {
 function notReady(state: string): LlameroError {
   const code = state === 'starting' ? 'engine_starting' : 'engine_unavailable';
   return new LlameroError(code, `The engine is not ready: ${state}.`);
+}
+
+function refusalOf(request: FastifyRequest, reply: FastifyReply, error: LlameroError): Refusal {
+  const [path = ''] = request.url.split('?', 1);
+  // The server is the gateway's, and so are its responses.
+  return { id: (reply.raw as GatewayResponse).requestId, route: findPath(path)?.name ?? NO_ROUTE, error };
 }
 
 function sendError(reply: FastifyReply, error: LlameroError): void {

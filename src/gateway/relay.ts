@@ -18,6 +18,7 @@ import { RelayedStream } from './relayed-stream.ts';
 import { positionOf, type StreamPosition, wantsResumable } from './resumable-position.ts';
 import type { ResumableStream } from './resumable-stream.ts';
 import type { StreamOwner } from './resumable-streams.ts';
+import { tellRefusal } from './tell-refusal.ts';
 
 /** A whole answer of so many bytes at most is written in one piece with its head; beyond, copying costs more than it saves. */
 const MOST_TEXT_BYTES = 16_384;
@@ -100,7 +101,7 @@ export class Relay implements ResponseSink, KeptAnswer {
       }
       checkContentHeaders(headers['content-type'], headers['content-encoding']);
     } catch (error) {
-      if (!this.#ended) this.#fail(toLlameroError(error));
+      if (!this.#ended) this.#refuse(toLlameroError(error));
       return;
     }
     if (askFirst) this.#response.writeContinue();
@@ -116,14 +117,14 @@ export class Relay implements ResponseSink, KeptAnswer {
       if (this.#context.closing !== null) throw this.#context.closing;
       this.#goOnAt(positionOf(this.#request.headers, streamId, this.#query) ?? { streamId, offset: 0 });
     } catch (error) {
-      if (!this.#ended) this.#fail(toLlameroError(error));
+      if (!this.#ended) this.#refuse(toLlameroError(error));
     }
   }
 
   /** Ends the request with `reason`: as an error answer, or as an error event where a stream is open. */
   shutDown(reason: LlameroError): void {
     if (this.#ended) return;
-    if (this.#exchange === null) this.#fail(reason);
+    if (this.#exchange === null) this.#refuse(reason);
     else this.#exchange.cancel(reason);
   }
 
@@ -144,7 +145,7 @@ export class Relay implements ResponseSink, KeptAnswer {
       const rules = streamRulesOf(this.#request.headers, continuation);
       this.#run(body, checkBody(body, this.#route, { allowRemoteMedia, continuation: rules }));
     } catch (error) {
-      if (!this.#ended) this.#fail(toLlameroError(error));
+      if (!this.#ended) this.#refuse(toLlameroError(error));
     }
   }
 
@@ -318,11 +319,22 @@ export class Relay implements ResponseSink, KeptAnswer {
   #refuseBody(error: LlameroError): void {
     this.#body.drop();
     this.#settle();
+    this.#tellRefusal(error);
     refuseAndClose(this.#request, this.#response, error, {
       dialect: this.#route.dialect,
       lingerMs: this.#context.limits.lingerMs,
       more: this.#limitHeaders(),
     });
+  }
+
+  /** Fails before there is an exchange, which would tell of it. */
+  #refuse(error: LlameroError): void {
+    this.#tellRefusal(error);
+    this.#fail(error);
+  }
+
+  #tellRefusal(error: LlameroError): void {
+    tellRefusal(this.#context.backend, { id: this.#response.requestId, route: this.#route.name, error });
   }
 
   #fail(error: LlameroError): void {

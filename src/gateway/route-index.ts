@@ -2,6 +2,8 @@ import { ENGINE_ROUTES, type EngineRoute } from '../core/openai/routes.ts';
 
 /** One known path: its relayed routes by method, and whether fastify answers its other methods. */
 export interface KnownPath {
+  /** For metrics: the path without `/v1/`, with dots, and without what differs from request to request. */
+  readonly name: string;
   readonly get: EngineRoute | undefined;
   readonly post: EngineRoute | undefined;
   /** GET and HEAD are answered by the gateway itself. */
@@ -32,6 +34,7 @@ const ENGINE_RESTART = /^\/admin\/engines\/[^/]+\/restart$/;
 export const STREAM_PREFIX = '/v1/streams/';
 
 const NOTHING: KnownPath = {
+  name: '',
   get: undefined,
   post: undefined,
   own: false,
@@ -41,10 +44,10 @@ const NOTHING: KnownPath = {
   open: false,
 };
 const INDEX: ReadonlyMap<string, KnownPath> = buildIndex();
-const ONE_MODEL: KnownPath = ownPath(false);
-const ONE_RESTART: KnownPath = adminPath('POST');
+const ONE_MODEL: KnownPath = ownPath('models', false);
+const ONE_RESTART: KnownPath = adminPath('admin.engines.restart', 'POST');
 /** The path of one stream, which the front door answers. */
-export const ONE_STREAM: KnownPath = { ...NOTHING, methods: 'GET, DELETE, OPTIONS' };
+export const ONE_STREAM: KnownPath = { ...NOTHING, name: 'streams', methods: 'GET, DELETE, OPTIONS' };
 
 /** The path as it is known, or undefined. Paths are compared as they came: nothing is decoded or normalised. */
 export function findPath(path: string): KnownPath | undefined {
@@ -56,22 +59,28 @@ export function findPath(path: string): KnownPath | undefined {
 }
 
 function buildIndex(): Map<string, KnownPath> {
-  const index = new Map<string, KnownPath>(OWN_PATHS.map((path) => [path, ownPath(OPEN_PATHS.has(path))]));
-  for (const [path, method] of Object.entries(ADMIN_PATHS)) index.set(path, adminPath(method));
-  for (const { path } of ENGINE_ROUTES.values()) {
+  const index = new Map<string, KnownPath>(
+    OWN_PATHS.map((path) => [path, ownPath(nameOf(path), OPEN_PATHS.has(path))]),
+  );
+  for (const [path, method] of Object.entries(ADMIN_PATHS)) index.set(path, adminPath(nameOf(path), method));
+  for (const { path, name } of ENGINE_ROUTES.values()) {
     const get = ENGINE_ROUTES.get(`GET ${path}`);
     const post = ENGINE_ROUTES.get(`POST ${path}`);
     const methods = [get === undefined ? [] : ['GET', 'HEAD'], post === undefined ? [] : ['POST'], ['OPTIONS']];
-    index.set(path, { ...NOTHING, get, post, methods: methods.flat().join(', ') });
+    index.set(path, { ...NOTHING, name, get, post, methods: methods.flat().join(', ') });
   }
   return index;
 }
 
-function ownPath(open: boolean): KnownPath {
-  return { ...NOTHING, own: true, methods: 'GET, HEAD, OPTIONS', open };
+function ownPath(name: string, open: boolean): KnownPath {
+  return { ...NOTHING, name, own: true, methods: 'GET, HEAD, OPTIONS', open };
 }
 
-function adminPath(method: 'GET' | 'POST'): KnownPath {
-  if (method === 'GET') return { ...ownPath(false), admin: true };
-  return { ...NOTHING, ownPost: true, admin: true, methods: 'POST, OPTIONS' };
+function adminPath(name: string, method: 'GET' | 'POST'): KnownPath {
+  if (method === 'GET') return { ...ownPath(name, false), admin: true };
+  return { ...NOTHING, name, ownPost: true, admin: true, methods: 'POST, OPTIONS' };
+}
+
+function nameOf(path: string): string {
+  return path.slice(1).replaceAll('/', '.');
 }

@@ -1,6 +1,7 @@
 import type { LlameroEmitter, LlameroEvents } from '../core/events.ts';
 import type { MetricName } from './metric-catalogue.ts';
 import type { MetricSeries } from './metric-series.ts';
+import { faultOf } from './request-metrics.ts';
 
 /**
  * Counts the rare events of one engine and its requests.
@@ -26,6 +27,9 @@ export function countEvents(series: MetricSeries<MetricName>, events: LlameroEmi
     listening.push(() => untyped.off(name, listener));
   };
 
+  listen('request-refused', ({ route, error: { code, status } }) => {
+    series.count('llamero_refused_requests_total', { code, fault: faultOf(status), route }).value += 1;
+  });
   for (const way of ['ids', 'text', 'replay']) series.count('llamero_stream_continuations_total', { way });
   storeUp.value = 1;
   listen('rate-limit-store', ({ ok }) => (storeUp.value = ok ? 1 : 0));

@@ -19,8 +19,8 @@ export interface MetricDefinition {
 const DURATION_BUCKETS = [0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300];
 /** Waiting: nothing at all in most cases, up to the limits of queues and prompts. */
 const WAIT_BUCKETS = [0.001, 0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60];
-/** What a person waits for: 0.1 s is at once, 10 s is lost. Few bounds, because there is one such series for each model. */
-const FIRST_TOKEN_BUCKETS = [0.1, 0.25, 0.5, 1, 2.5, 10, 30];
+/** What a person waits for: 0.25 s is at once, 10 s is lost. Few bounds, because there is one such series for each model. */
+const FIRST_TOKEN_BUCKETS = [0.25, 0.5, 1, 2.5, 10, 30];
 /** From 200 tokens per second on a GPU to four on a CPU. */
 const PER_TOKEN_BUCKETS = [0.005, 0.02, 0.05, 0.1, 0.25];
 const OVERHEAD_BUCKETS = [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1];
@@ -37,6 +37,10 @@ export const METRICS = {
   llamero_request_errors_total: counter(
     'Failed requests by error code. fault: client (status below 500) or server. Cancelled requests are none.',
     ['code', 'fault'],
+  ),
+  llamero_refused_requests_total: counter(
+    'Requests answered with an error before they entered: no valid key, no such route, no JSON, not HTTP. In no other metric.',
+    ['code', 'fault', 'route'],
   ),
   llamero_stream_ends_total: counter(
     'Streams that had begun to answer, by how they ended. cause: completed, client_gone, or the error code that they ended with.',
@@ -68,6 +72,7 @@ export const METRICS = {
 
   llamero_requests_in_flight: gauge('Requests between entering and ending, waiting ones included.', []),
   llamero_queue_length: gauge('Requests that wait for a slot. class: interactive, default, batch.', ['class']),
+  llamero_queue_limit: gauge('Requests that may wait for a slot at most (maxQueue).', []),
   llamero_waiting_clients: gauge('Clients that have requests waiting.', []),
   llamero_known_clients: gauge('Clients that the fair queue remembers.', []),
   llamero_fairness_gap_tokens: gauge(
@@ -98,6 +103,12 @@ export const METRICS = {
     ['refused'],
   ),
   llamero_memory_ok: gauge('0 while memory is short. of: llamero, engine, machine.', ['of']),
+  llamero_memory_limit_bytes: gauge(
+    'What llamero itself may have: memoryLimit, or less where its control group has less. From 90 % on requests are refused.',
+    [],
+  ),
+  llamero_request_body_bytes: gauge('Bodies of requests that the gateway holds.', []),
+  llamero_request_body_limit_bytes: gauge('Most that it holds of them; beyond, bodies are refused.', []),
 
   llamero_engine_info: gauge('Always 1; model and build of an engine.', ['engine', 'model', 'build']),
   llamero_engine_up: gauge('1 while the engine takes requests.', ['engine']),

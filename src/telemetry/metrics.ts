@@ -16,6 +16,12 @@ export interface MetricsSource {
   status(): ObservedStatus;
 }
 
+/** Bodies of requests, as a gateway holds them. */
+export interface ObservedBodies {
+  readonly heldBodiesBytes: number;
+  readonly heldBodiesLimitBytes: number;
+}
+
 /** Options of {@link createMetrics}. */
 export interface MetricsOptions {
   /** The names of the OpenTelemetry conventions for generative AI as well (`gen_ai_*`). Default false: they are in development there. */
@@ -33,6 +39,11 @@ export interface Metrics extends Disposable {
    * @param engine label of its engine. Default: 1, 2, … in the order in which they were added.
    */
   add(source: MetricsSource, engine?: string): this;
+  /**
+   * Shows the bodies that a gateway holds, which does this itself with the metrics that it is given.
+   * @returns ends it.
+   */
+  showBodies(bodies: ObservedBodies): () => void;
   /** All metrics in Prometheus' text format. */
   text(): Promise<string>;
   /** Content type of {@link text}. */
@@ -65,6 +76,7 @@ class CollectedMetrics implements Metrics {
   readonly #requests: RequestMetrics;
   readonly #genAi: GenAiMetrics | null;
   readonly #sources: { readonly source: MetricsSource; readonly engine: string; readonly stop: () => void }[] = [];
+  readonly #bodies = new Set<ObservedBodies>();
   /** Of the scrape that is going on. */
   #statuses: readonly LabelledStatus[] = [];
   #writing: Promise<() => Promise<string>> | null = null;
@@ -77,6 +89,8 @@ class CollectedMetrics implements Metrics {
     const build = { version: options.version ?? '', node: process.version };
     this.#series.readAtScrape('llamero_build_info', () => [[build, 1]]);
     showStatus(this.#series, () => this.#statuses);
+    this.#showSum('llamero_request_body_bytes', ({ heldBodiesBytes }) => heldBodiesBytes);
+    this.#showSum('llamero_request_body_limit_bytes', ({ heldBodiesLimitBytes }) => heldBodiesLimitBytes);
   }
 
   add(source: MetricsSource, engine = String(this.#sources.length + 1)): this {
@@ -92,6 +106,11 @@ class CollectedMetrics implements Metrics {
     return this;
   }
 
+  showBodies(bodies: ObservedBodies): () => void {
+    this.#bodies.add(bodies);
+    return () => this.#bodies.delete(bodies);
+  }
+
   async text(): Promise<string> {
     const write = await (this.#writing ??= this.#writer());
     this.#statuses = this.#sources.map(({ source, engine }) => ({ engine, status: source.status() }));
@@ -104,6 +123,13 @@ class CollectedMetrics implements Metrics {
 
   [Symbol.dispose](): void {
     this.stop();
+  }
+
+  #showSum(name: keyof typeof METRICS, read: (bodies: ObservedBodies) => number): void {
+    this.#series.readAtScrape(name, () => {
+      if (this.#bodies.size === 0) return [];
+      return [[{}, Array.from(this.#bodies, read).reduce((total, bytes) => total + bytes, 0)]];
+    });
   }
 
   #settled(request: SettledRequest): void {

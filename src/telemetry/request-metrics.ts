@@ -138,7 +138,8 @@ export class RequestMetrics {
   }
 }
 
-function faultOf(status: number): 'client' | 'server' {
+/** Whose fault an error is, by the status that its caller gets. */
+export function faultOf(status: number): 'client' | 'server' {
   return status < 500 ? 'client' : 'server';
 }
 

@@ -5,6 +5,8 @@ import type { MetricSeries, Reading } from './metric-series.ts';
 /** What is read at scrape time of one provider: state that no event tells. Its `status()` has all of it. */
 export interface ObservedStatus {
   readonly inFlight: number;
+  readonly maxQueue?: number;
+  readonly memoryLimitBytes?: number;
   readonly slotsInUse: number;
   readonly circuit: CircuitStateName;
   readonly limitedClients?: number;
@@ -47,6 +49,12 @@ export function showStatus(series: MetricSeries<MetricName>, statuses: () => rea
   ofAll('llamero_rate_limited_clients', (all) => sum(all, ({ limitedClients }) => limitedClients ?? 0));
   ofAll('llamero_fairness_gap_tokens', (all) => Math.max(0, ...all.map(({ fairness }) => fairness.gap)));
   ofAll('llamero_fairness_bound_tokens', (all) => Math.max(0, ...all.map(({ fairness }) => fairness.bound)));
+  ofAll('llamero_queue_limit', (all) => sum(all, ({ maxQueue }) => maxQueue ?? 0));
+  // All are in one process: the lowest limit is met first.
+  series.readAtScrape('llamero_memory_limit_bytes', () => {
+    const lowest = Math.min(...statuses().map(({ status }) => status.memoryLimitBytes ?? Infinity));
+    return lowest === Infinity ? [] : [[{}, lowest]];
+  });
   series.readAtScrape('llamero_queue_length', () => byClass(statuses(), ({ waiting }) => waiting));
   const served = new Map<string, number>();
   series.readAtScrape('llamero_service_tokens_total', () => neverLess(served, statuses()));

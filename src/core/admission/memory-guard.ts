@@ -64,6 +64,11 @@ export class MemoryGuard {
     this.#limitBytes = options.memoryLimitBytes;
   }
 
+  /** What llamero's own memory is measured against; a lower limit of the control group is known soon after {@link start}. */
+  get limitBytes(): number {
+    return this.#limitBytes;
+  }
+
   /** Whether nothing new may be sent to an engine now. */
   get held(): boolean {
     return this.#state.held;

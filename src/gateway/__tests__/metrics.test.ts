@@ -138,6 +138,16 @@ describe('metrics of a gateway in front of a real engine', { timeout: 60_000 }, 
         starts: 1,
       },
     );
+    assert.equal(sum('llamero_refused_requests_total'), 0);
+    assert.equal((await served.post('/v1/nothing', HELLO)).status, 404);
+    const then = (await served.scrape()).sum;
+    assert.equal(then('llamero_refused_requests_total', 'not_found', 'none'), 1);
+    assert.equal(then('llamero_requests_total'), 5, 'it is none of these');
+    assert.equal(sum('llamero_queue_limit'), 100);
+    const limit = sum('llamero_memory_limit_bytes');
+    assert.ok(limit > 0 && limit <= 2048 * 1024 ** 2, `${limit} bytes`);
+    assert.equal(sum('llamero_request_body_bytes'), 0);
+    assert.ok(sum('llamero_request_body_limit_bytes') > 0);
     assert.ok(sum('llamero_overhead_seconds_sum') > 0 && sum('llamero_overhead_seconds_sum') < 1);
     const { avgLatency, errorRate, tokensPerSecond, activeRequests } = served.provider.getMetrics();
     assert.equal(errorRate, 0.2);

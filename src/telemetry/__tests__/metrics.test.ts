@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { describe, it } from 'node:test';
-import { ERROR_CODES, LlameroError } from '../../core/errors.ts';
+import { ERROR_CODES, type ErrorCode, LlameroError } from '../../core/errors.ts';
 import type { LlameroEmitter, LlameroEvents } from '../../core/events.ts';
 import { GEN_AI_METRICS, METRICS, PROCESS_METRICS } from '../metric-catalogue.ts';
 import { createMetrics, MOST_MODELS } from '../metrics.ts';
@@ -30,7 +30,6 @@ describe('metrics of a request', DEADLINE, () => {
     assert.equal(values.get('llamero_time_to_first_token_seconds_sum{model="tiny"}'), 0.22);
     // Eleven tokens have ten times between them.
     assert.equal(values.get('llamero_time_per_output_token_seconds_sum{model="tiny"}'), 0.04);
-    assert.equal(bucket('llamero_time_to_first_token_seconds', '0.1', ',model="tiny"'), 0);
     assert.equal(bucket('llamero_time_to_first_token_seconds', '0.25', ',model="tiny"'), 1);
     assert.equal(bucket('llamero_time_to_first_token_seconds', '+Inf', ',model="tiny"'), 1);
     assert.equal(values.get('llamero_tokens_total{model="tiny",kind="prompt"}'), 6);
@@ -142,6 +141,16 @@ const COUNTED: readonly { name: keyof LlameroEvents; payload: object; line: stri
     line: 'llamero_engine_crashes_total{engine="1"}',
   },
   {
+    name: 'request-refused',
+    payload: { route: 'completions', error: new LlameroError('invalid_api_key', 'm') },
+    line: 'llamero_refused_requests_total{code="invalid_api_key",fault="client",route="completions"}',
+  },
+  {
+    name: 'request-refused',
+    payload: { route: 'none', error: new LlameroError('memory_pressure', 'm') },
+    line: 'llamero_refused_requests_total{code="memory_pressure",fault="server",route="none"}',
+  },
+  {
     name: 'engine-exit',
     payload: { cause: 'stopped', expected: true },
     line: 'llamero_engine_crashes_total{engine="1"}',
@@ -164,11 +173,30 @@ describe('metrics of events and states', DEADLINE, () => {
     const classes = [{ name: 'batch', waiting: 2, service: 100 }];
     const memory = { usedBytes: 1000, limitBytes: 4000, growthBytesPerRequest: 2.5, gpuBytes: null };
     const busy = { inFlight: 3, slotsInUse: 2, limitedClients: 5, fairness: { ...fairness, classes }, memory };
-    using metrics = createMetrics(observedProvider(busy), { process: false, version: '9.8.7' });
-    metrics.add(observedProvider({ ...busy, state: 'crashed', facts: null, memory: null, circuit: 'open' }), 'second');
+    const limits = { maxQueue: 75, memoryLimitBytes: 800 };
+    using metrics = createMetrics(observedProvider({ ...busy, ...limits }), { process: false, version: '9.8.7' });
+    const hide = metrics.showBodies({ heldBodiesBytes: 1, heldBodiesLimitBytes: 10 });
+    metrics.showBodies({ heldBodiesBytes: 3, heldBodiesLimitBytes: 40 });
+    hide();
+    metrics.add(
+      observedProvider({
+        ...busy,
+        ...limits,
+        memoryLimitBytes: 700,
+        state: 'crashed',
+        facts: null,
+        memory: null,
+        circuit: 'open',
+      }),
+      'second',
+    );
     const values = valuesOf(await metrics.text());
     const expected = {
       [`llamero_build_info{version="9.8.7",node="${process.version}"}`]: 1,
+      llamero_queue_limit: 150,
+      llamero_memory_limit_bytes: 700,
+      llamero_request_body_bytes: 3,
+      llamero_request_body_limit_bytes: 40,
       llamero_requests_in_flight: 6,
       'llamero_queue_length{class="batch"}': 4,
       'llamero_service_tokens_total{class="batch"}': 200,
@@ -285,7 +313,22 @@ function moveAll(metrics: ReturnType<typeof createMetrics>, model: string, every
   settle({ outcome: 'cancelled', error: new LlameroError('cancelled', 'm') });
   const codes = everything ? (Object.keys(ERROR_CODES) as (keyof typeof ERROR_CODES)[]) : (['engine_error'] as const);
   for (const code of codes) settle({ outcome: 'failed', error: new LlameroError(code, 'm') });
+  if (everything) refuseMany(provider.events);
   crash(provider.events);
+}
+
+/** What a gateway refuses: clients without a key and without JSON everywhere, the rest here and there. */
+function refuseMany(events: LlameroEmitter): void {
+  const refuse = (code: ErrorCode, route: string) =>
+    events.publish('request-refused', { id: 'r', route, error: new LlameroError(code, 'm') });
+  for (const route of ROUTES) {
+    refuse('invalid_api_key', route);
+    refuse('invalid_request', route);
+  }
+  for (const code of ['invalid_request', 'invalid_api_key', 'not_found', 'request_timeout'] as const)
+    refuse(code, 'none');
+  for (const code of ['request_too_large', 'memory_pressure', 'engine_unavailable'] as const)
+    refuse(code, ROUTES[0] ?? '');
 }
 
 function crash(events: LlameroEmitter): void {
