@@ -4,6 +4,7 @@ import { ANONYMOUS, type Client } from '../core/admission/client.ts';
 import { headOf } from './answer-head.ts';
 import { IncomingMessage, ServerResponse } from './node-http.ts';
 import type { Relay } from './relay.ts';
+import type { RelayedAnswer } from './relayed-answer.ts';
 
 /** A request as the server makes it, with a place for its owner: listeners need no closure per request. */
 export class GatewayRequest extends IncomingMessage {
@@ -15,7 +16,7 @@ const SENT = 'sent';
 
 /** A response as the server makes it, with what every answer on it carries. */
 export class GatewayResponse extends ServerResponse<GatewayRequest> {
-  relay: Relay | null = null;
+  relay: RelayedAnswer | null = null;
   /** Echoed as `x-request-id`. */
   requestId = '';
   /** Who sent the request; known once access is granted. */

@@ -4,7 +4,7 @@ import type { AnswerKeeper } from './answer-keeper.ts';
 import type { GatewayBackend } from './backend.ts';
 import type { HeldBodies } from './incoming-body.ts';
 import type { GatewayLimits } from './limits.ts';
-import type { Relay } from './relay.ts';
+import type { RelayedAnswer } from './relayed-answer.ts';
 import type { ResumableStreams } from './resumable-streams.ts';
 import type { StreamPacer } from './stream-pacer.ts';
 
@@ -20,7 +20,7 @@ export interface RelayContext extends HeldBodies {
   /** Whole-request limit of streams, in ms; null: none. */
   readonly streamTimeoutMs: number | null;
   /** Every relay whose answer has not reached its client. */
-  readonly answers: AnswerKeeper<Relay>;
+  readonly answers: AnswerKeeper<RelayedAnswer>;
   readonly pacer: StreamPacer;
   /** Streams whose clients may come back. */
   readonly resumables: ResumableStreams;
