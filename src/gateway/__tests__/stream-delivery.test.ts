@@ -5,7 +5,12 @@ import path from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import Anthropic from '@anthropic-ai/sdk';
 import OpenAI from 'openai';
-import { type FakeLlamaServerCommand, writeFakeLlamaServerCommand, writeTinyModel } from '../../testing/index.ts';
+import {
+  type FakeLlamaServerBehaviour,
+  type FakeLlamaServerCommand,
+  writeFakeLlamaServerCommand,
+  writeTinyModel,
+} from '../../testing/index.ts';
 import { assertFailed, assertWhole, readStream, type TestDialect } from './continued-stream.ts';
 import { dataOf, DIALECTS, errorOf, record, serve, type Served, until } from './served-engine.ts';
 
@@ -21,12 +26,13 @@ describe('the delivery of a stream', { timeout: 120_000 }, () => {
   let model = '';
   let double: FakeLlamaServerCommand;
   let served: Served;
+  let deaths = 0;
 
   before(async () => {
     folder = await mkdtemp(path.join(tmpdir(), 'llamero-delivery-'));
     model = path.join(folder, 'model.gguf');
     await writeTinyModel(model);
-    double = await writeFakeLlamaServerCommand({ tokensPerSecond: 100 });
+    double = await writeFakeLlamaServerCommand(dyingOf(1));
     served = await serve(
       { model, engine: { command: double.command, parallel: 4, restart: RESTART } },
       { heartbeatIntervalMs: 10 },
@@ -38,15 +44,21 @@ describe('the delivery of a stream', { timeout: 120_000 }, () => {
     await rm(folder, { recursive: true, force: true });
   });
 
+  /** A prompt of which the present engine dies behind the sixth token of its answer; the next engine lives. */
+  async function deadlyPrompt(): Promise<string> {
+    deaths += 1;
+    await double.configure(dyingOf(deaths + 1));
+    return `death <${deaths}>`;
+  }
+
   for (const dialect of DIALECTS) {
     it(`is all at once, and a crash before is not seen: ${dialect.name}`, async () => {
       const retries = record(served, 'retry');
-      const whole = await readStream(await ask(served, dialect));
-      const asking = ask(served, dialect, COMMIT);
-      await until(async () => (await generated(served)) > 5);
-      kill(served);
+      const prompt = await deadlyPrompt();
       const pieces: string[] = [];
-      const stream = await readStream(await asking, undefined, (raw) => pieces.push(raw));
+      const answer = await ask(served, dialect, COMMIT, {}, prompt);
+      const stream = await readStream(answer, undefined, (raw) => pieces.push(raw));
+      const whole = await readStream(await ask(served, dialect, {}, {}, prompt));
       assertWhole(stream, dialect, whole.text);
       assert.equal(stream.continued, 0);
       assert.deepEqual(
@@ -63,10 +75,10 @@ describe('the delivery of a stream', { timeout: 120_000 }, () => {
     });
 
     it(`tells how often it went on, if asked: ${dialect.name}`, async () => {
-      const cut = await readStream(await ask(served, dialect, TRACE), (count) => {
-        if (count === 6) kill(served);
-      });
-      const intact = await readStream(await ask(served, dialect, { ...TRACE, 'x-stream-continuation': 'off' }));
+      const prompt = await deadlyPrompt();
+      const cut = await readStream(await ask(served, dialect, TRACE, {}, prompt));
+      const off = { ...TRACE, 'x-stream-continuation': 'off' };
+      const intact = await readStream(await ask(served, dialect, off, {}, prompt));
       for (const [stream, continued] of [
         [cut, 1],
         [intact, 0],
@@ -161,17 +173,29 @@ describe('the delivery of a stream', { timeout: 120_000 }, () => {
   });
 
   it('comes at once to a program as well', async () => {
-    const parts = served.provider.stream('Hello', { commit: 'complete', maxTokens: TOKENS });
-    void until(async () => (await generated(served)) > 5).then(() => kill(served));
+    const retries = record(served, 'retry');
+    const parts = served.provider.stream(await deadlyPrompt(), { commit: 'complete', maxTokens: TOKENS });
     let pieces = 0;
     for await (const { text } of parts) pieces += text === '' ? 0 : 1;
-    assert.equal(pieces, TOKENS);
+    assert.deepEqual([pieces, retries.length], [TOKENS, 1]);
     assert.throws(() => served.provider.stream('Hello', { commit: 'soon' as 'complete' }), { code: 'invalid_options' });
   });
 });
 
-function ask(served: Served, dialect: TestDialect, headers: Record<string, string> = {}, fields: object = {}) {
-  const body = { ...dialect.body('Hello'), [dialect.limit]: TOKENS, temperature: 0, stream: true, ...fields };
+/** An engine that ends itself within the answer to the n-th deadly prompt, however late anybody looks. */
+function dyingOf(death: number): FakeLlamaServerBehaviour {
+  const fault = { tokens: 6, fault: 'end-process', signal: 'SIGKILL' } as const;
+  return { tokensPerSecond: 100, faults: { promptsWith: `death <${death}>`, after: fault } };
+}
+
+function ask(
+  served: Served,
+  dialect: TestDialect,
+  headers: Record<string, string> = {},
+  fields: object = {},
+  prompt = 'Hello',
+) {
+  const body = { ...dialect.body(prompt), [dialect.limit]: TOKENS, temperature: 0, stream: true, ...fields };
   return served.post(dialect.path, body, headers);
 }
 
