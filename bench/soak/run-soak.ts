@@ -69,8 +69,8 @@ async function takeSamples(served: Served, options: SoakOptions, counts: LoadCou
   const samples: SoakSample[] = [];
   const startedAt = performance.now();
   const elapsed = () => performance.now() - startedAt;
-  // A sample that comes too soon after another one tells no rate.
-  while (options.durationMs - elapsed() > options.sampleEveryMs / 2) {
+  // A sample that comes too soon after another one tells no rate, and neither does a single one, however long it takes.
+  while (samples.length < 2 || options.durationMs - elapsed() > options.sampleEveryMs / 2) {
     await sleep(options.sampleEveryMs);
     const { heap, external, anonymous, counts: live } = await served.ask('sample');
     const descriptors = live['file descriptors'] ?? 0;

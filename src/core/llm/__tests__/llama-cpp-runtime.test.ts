@@ -434,12 +434,14 @@ describe('Concurrent Request Handling', () => {
     'does not give away the slot of a cancelled whole answer while the engine still works on it',
     { ...DEADLINE, skip: !unix && 'asks the engine through its socket' },
     async () => {
-      await using provider = realProvider(slowModel, { engine: { parallel: 1 } });
+      // Some seconds for the answer, as few as serve: all else is the slower for it where cores are busy.
+      const steady = await tinyModel(directory.path, { ballastBytes: 60_000_000 });
+      await using provider = realProvider(steady, { engine: { parallel: 1 } });
       const started = nextEvent(provider, 'engine-start');
       await provider.start();
       const socketPath = socketOf((await started).args);
       const { exchange, outcome } = askWhole(provider, { prompt: 'Hello', n_predict: 1500 });
-      await untilAsync(async () => (await busySlots(socketPath)) === 1, 5000);
+      await untilAsync(async () => (await busySlots(socketPath)) === 1, DEADLINE.timeout);
       exchange.cancel();
       assert.equal(await outcome, 'cancelled');
       const next = provider.generate('Hello', { maxTokens: 2 });
