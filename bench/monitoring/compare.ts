@@ -37,6 +37,8 @@ function expectations({ ledger, kills, plannedRestarts }: Done): Expected[] {
     ['cancelled', 'llamero_requests_total{outcome="cancelled"}', ledger.cancelled],
     ['refused by a limit', 'llamero_rate_limit_refusals_total', ledger.rateLimited],
     ['refused by the queue', 'llamero_request_errors_total{code="queue_full"}', ledger.queueFull],
+    ['refused without a key', 'llamero_refused_requests_total{code="invalid_api_key"}', ledger.withoutKey],
+    ['refused before they entered', 'llamero_refused_requests_total', ledger.withoutKey],
     ['streams that ended whole', 'llamero_stream_ends_total{cause="completed"}', ledger.wholeStreams],
     ['streams whose client left', 'llamero_stream_ends_total{cause="client_gone"}', ledger.cancelled],
     ['streams cut silently', 'llamero_silent_truncations_total', 0],

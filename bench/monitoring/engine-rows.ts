@@ -153,12 +153,26 @@ export const ENGINE_ROWS: readonly Row[] = [
       },
       {
         title: 'Memory',
-        description: 'Near memoryLimit new requests are refused.',
+        description: 'From nine tenths of its limit on new requests are refused.',
         unit: 'bytes',
         queries: [
+          ['llamero_memory_limit_bytes{@}', '{{instance}} limit'],
           ['process_resident_memory_bytes{@}', '{{instance}} resident'],
           ['nodejs_heap_size_used_bytes{@}', '{{instance}} heap'],
           ['nodejs_external_memory_bytes{@}', '{{instance}} external'],
+        ],
+      },
+      {
+        title: 'Limits in use',
+        description: 'Parts of what there may be. Above four fifths for some minutes there is an alert.',
+        unit: 'percentunit',
+        queries: [
+          ['max(process_resident_memory_bytes{@} / on (job, instance) llamero_memory_limit_bytes{@})', 'memory'],
+          [
+            'max(sum by (job, instance) (llamero_queue_length{@}) / on (job, instance) llamero_queue_limit{@})',
+            'places of the queue',
+          ],
+          ['max(llamero_request_body_bytes{@} / llamero_request_body_limit_bytes{@})', 'bodies of requests'],
         ],
       },
       {

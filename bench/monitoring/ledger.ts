@@ -6,6 +6,8 @@ export class Ledger {
   /** Answered 429, and 503 because the queue was full. */
   rateLimited = 0;
   queueFull = 0;
+  /** Answered 401, and so in none of the others. */
+  withoutKey = 0;
   /** Streams that had begun to answer and came to their end. */
   wholeStreams = 0;
   /** Of those, the ones that another engine went on with; and how often one did. */

@@ -41,7 +41,7 @@ export const REQUEST_ROWS: readonly Row[] = [
         redFrom: 0.05,
         queries: [
           [
-            `sum(rate(llamero_request_errors_total{@, fault="server"}[${RATE}])) / sum(rate(llamero_requests_total{@}[${RATE}]))`,
+            `sum(rate({__name__=~"llamero_request_errors_total|llamero_refused_requests_total", @, fault="server"}[${RATE}])) / sum(rate({__name__=~"llamero_requests_total|llamero_refused_requests_total", @, fault!="client"}[${RATE}]))`,
             'failed',
           ],
         ],
@@ -109,6 +109,15 @@ export const REQUEST_ROWS: readonly Row[] = [
         as: 'stack',
         queries: [
           [`sum by (code, fault) (rate(llamero_request_errors_total{@}[${RATE}])) > 0`, '{{code}} ({{fault}})'],
+        ],
+      },
+      {
+        title: 'Refused before they entered',
+        description:
+          'No valid key, no such route, no JSON, not HTTP: since llamero started. They are in no other panel but Failed, and there only those that are no fault of their callers.',
+        unit: 'count',
+        queries: [
+          ['sum by (code, fault, route) (llamero_refused_requests_total{@})', '{{code}} ({{fault}}) {{route}}'],
         ],
       },
     ],
@@ -211,6 +220,7 @@ export const REQUEST_ROWS: readonly Row[] = [
         queries: [
           ['sum(llamero_requests_in_flight{@})', 'in flight'],
           ['sum by (class) (llamero_queue_length{@})', 'waiting, {{class}}'],
+          ['sum(llamero_queue_limit{@})', 'that may wait'],
         ],
       },
       {

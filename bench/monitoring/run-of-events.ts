@@ -46,8 +46,11 @@ export async function letThingsHappen(
     await wave();
     await sleep(PAUSE_MS);
   }
-  say(`${BEYOND} requests beyond a limit, ${BEYOND} beyond the queue, and a client that leaves`);
+  say(
+    `${BEYOND} requests beyond a limit, ${BEYOND} beyond the queue, ${BEYOND} without a key, and a client that leaves`,
+  );
   for (let count = 0; count < LIMITED_REQUESTS + BEYOND; count += 1) await traffic.answer('limited', 4);
+  for (let count = 0; count < BEYOND; count += 1) await traffic.knock();
   const burst = SLOTS + QUEUE_PLACES + BEYOND;
   await Promise.all(Array.from({ length: burst }, () => traffic.stream('program', 100)));
   await traffic.leave('person');

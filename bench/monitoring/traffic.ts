@@ -67,6 +67,14 @@ export class Traffic {
     this.#ledger.cancelled += 1;
   }
 
+  /** Somebody without a key. */
+  async knock(): Promise<void> {
+    const response = await fetch(`${this.#serve.url}/v1/chat/completions`, { method: 'POST', body: '{}' });
+    if (response.status !== 401) throw new Error(`Without a key: ${response.status}`);
+    await response.arrayBuffer();
+    this.#ledger.withoutKey += 1;
+  }
+
   /** Another route, which generates nothing. */
   async tokenize(caller: Caller): Promise<void> {
     const response = await this.#post('/tokenize', caller, { content: 'Hello' });

@@ -20,6 +20,10 @@ export interface AlertObservation {
   readonly firstTokens: readonly { readonly model: string; readonly counts: Readonly<ArrayLike<number>> }[];
   /** Waiting for an engine, counted in {@link QUEUE_WAIT_BOUNDS}. */
   readonly queueWaits: Readonly<ArrayLike<number>>;
+  /** Requests that wait, and that may. */
+  readonly queue: { readonly length: number; readonly limit: number };
+  /** What llamero itself may have. */
+  readonly memoryLimitBytes: number;
   readonly truncations: number;
   readonly crashes: number;
   readonly hangs: number;
@@ -40,6 +44,7 @@ export interface AlertObservation {
 export interface ProcessReading {
   /** In use, and how many there may be; null where it is not known: not on Linux. */
   readonly fileDescriptors: { readonly open: number; readonly most: number } | null;
+  readonly residentBytes: number;
   /** 99th percentile since the last reading. */
   readonly eventLoopDelayMs: number;
 }
@@ -72,6 +77,7 @@ const CONDITIONS: Readonly<Record<AlertName, Condition>> = {
   LlameroFirstTokenSlow: ({ firstTokens }, rule) =>
     firstTokens.flatMap(({ model, counts }) => above(rule, p95(FIRST_TOKEN_BOUNDS, counts), { model })),
   LlameroQueueWaitLong: ({ queueWaits }, rule) => above(rule, p95(QUEUE_WAIT_BOUNDS, queueWaits)),
+  LlameroQueueNearlyFull: ({ queue }, rule) => above(rule, queue.length / queue.limit),
   LlameroEngineDown: ({ state, engine }) => when(state !== 'ready' && state !== 'stopped', { engine }),
   LlameroEngineFailed: ({ state, failures, engine }) => when(state === 'failed' || failures > 0, { engine }),
   LlameroEngineCrashLoop: ({ crashes, engine }, rule) => above(rule, crashes, { engine }),
@@ -79,6 +85,8 @@ const CONDITIONS: Readonly<Record<AlertName, Condition>> = {
   LlameroCircuitOpen: ({ circuit, engine }) => when(circuit !== 'closed', { engine }),
   LlameroEngineMemoryGrowing: (seen) => memoryGrowing(seen),
   LlameroMemoryShort: ({ shortOfMemory }) => shortOfMemory.flatMap((of) => when(true, { of })),
+  LlameroMemoryNearLimit: ({ process: { residentBytes }, memoryLimitBytes }, rule) =>
+    above(rule, residentBytes / memoryLimitBytes),
   LlameroFileDescriptorsLow: ({ process: { fileDescriptors } }, rule) =>
     fileDescriptors === null ? [] : above(rule, fileDescriptors.open / fileDescriptors.most),
   LlameroEventLoopDelayed: ({ process: { eventLoopDelayMs } }, rule) => above(rule, eventLoopDelayMs / 1000),

@@ -70,6 +70,16 @@ export const ALERTS: Readonly<Record<AlertName, AlertDefinition>> = {
     symptom: 'The 95th percentile of the waiting for an engine, in seconds.',
     describe: (value) => `One in twenty requests waits ${seconds(value)} or longer before an engine gets it.`,
   },
+  LlameroQueueNearlyFull: {
+    severity: 'warning',
+    summary: 'The queue is nearly full',
+    forMs: 2 * MINUTE_MS,
+    windowMs: null,
+    threshold: 0.8,
+    symptom: 'The part of the places of the queue (`maxQueue`) that is taken; requests beyond are refused.',
+    describe: (value) =>
+      `${percent(value)} of the places of the queue are taken; without any left requests are refused.`,
+  },
   LlameroEngineDown: {
     severity: 'critical',
     summary: 'An engine takes no requests',
@@ -136,6 +146,16 @@ export const ALERTS: Readonly<Record<AlertName, AlertDefinition>> = {
     threshold: null,
     symptom: 'The memory of llamero, of the engine or of the machine is short.',
     describe: (_value, { of }) => `The memory of ${of} is short; requests are refused or wait.`,
+  },
+  LlameroMemoryNearLimit: {
+    severity: 'warning',
+    summary: 'llamero is near its memory limit',
+    forMs: 5 * MINUTE_MS,
+    windowMs: null,
+    threshold: 0.8,
+    symptom: 'The part of its memory limit that llamero itself uses; from 0.9 on it refuses requests.',
+    describe: (value) =>
+      `The memory of llamero is at ${percent(value)} of its limit; from 90 % on it refuses requests.`,
   },
   LlameroFileDescriptorsLow: {
     severity: 'warning',

@@ -17,7 +17,12 @@ import { SlidingCounts } from './sliding-counts.ts';
 /** What is watched: a `LlamaCppProvider`, or whatever emits the same events and has the same status. */
 export interface AlertSource {
   readonly events: LlameroEmitter;
-  status(): Pick<ObservedStatus, 'state' | 'circuit' | 'memory'>;
+  status(): Pick<ObservedStatus, 'state' | 'circuit' | 'memory'> & {
+    /** Requests that wait, and that may; without them the queue is no cause for alarm, and so is memory without a limit. */
+    readonly queued?: number;
+    readonly maxQueue?: number;
+    readonly memoryLimitBytes?: number;
+  };
 }
 
 /** Options of {@link AlertSignals}. */
@@ -81,7 +86,8 @@ export class AlertSignals {
 
   /** What is the case now. Lets go of what is older than the windows afterwards, so that it is to be called at regular times. */
   observe(nowMs: number, process: ProcessReading): AlertObservation {
-    const { state, circuit, memory = null } = this.#source.status();
+    const status = this.#source.status();
+    const { state, circuit, memory = null } = status;
     if (memory !== null) this.#sampleMemory({ atMs: nowMs, bytes: memory.usedBytes });
     const seen: AlertObservation = {
       nowMs,
@@ -89,6 +95,8 @@ export class AlertSignals {
       requests: { ended: this.#requests.total(ENDED), serverErrors: this.#requests.total(SERVER_ERRORS) },
       firstTokens: Array.from(this.#firstTokens, ([model, counts]) => ({ model, counts: counts.totals().slice() })),
       queueWaits: this.#queueWaits.totals().slice(),
+      queue: { length: status.queued ?? 0, limit: status.maxQueue ?? Infinity },
+      memoryLimitBytes: status.memoryLimitBytes ?? Infinity,
       truncations: this.#truncations.total(0),
       crashes: this.#crashes.total(0),
       hangs: this.#hangs.total(0),
@@ -112,6 +120,12 @@ export class AlertSignals {
 
   #listenToEvents(): void {
     this.#listen('settled', (request) => this.#settled(request));
+    this.#listen('request-refused', ({ error: { status } }) => {
+      // Those of callers are none: anybody can send them, as many as it takes to hide that the others fail.
+      if (status < 500) return;
+      this.#requests.add(ENDED);
+      this.#requests.add(SERVER_ERRORS);
+    });
     this.#listen('stream-truncated', () => this.#truncations.add(0));
     this.#listen('engine-exit', ({ expected }) => {
       if (!expected) this.#crashes.add(0);

@@ -38,7 +38,11 @@ export function watchProcess(): ProcessProbe {
       void count();
       const eventLoopDelayMs = delay.percentile(99) / NANOSECONDS_PER_MS;
       delay.reset();
-      return { fileDescriptors: open === null || most === null ? null : { open, most }, eventLoopDelayMs };
+      return {
+        fileDescriptors: open === null || most === null ? null : { open, most },
+        residentBytes: process.memoryUsage.rss(),
+        eventLoopDelayMs,
+      };
     },
     [Symbol.dispose]() {
       delay.disable();

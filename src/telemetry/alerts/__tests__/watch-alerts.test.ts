@@ -31,6 +31,13 @@ const withMemoryShort = (of: 'llamero' | 'engine' | 'machine', ok = false) =>
   atFirst(({ events }) => events.publish('memory', { of, ok, usedBytes: 1, limitBytes: 1, message: '' }));
 const withProcess = (process: Partial<WatchedSource['process']>) =>
   atFirst((source) => (source.process = { ...source.process, ...process }));
+const withQueue = (queued: number, maxQueue: number) =>
+  atFirst((source) => (source.engine = { ...source.engine, queued, maxQueue }));
+const withResident = (residentBytes: number) =>
+  atFirst((source) => {
+    source.engine = { ...source.engine, memoryLimitBytes: 2 * GIGABYTE };
+    source.process = { ...source.process, residentBytes };
+  });
 const slow = (ms: number) => ({ queueMs: 10, prefillMs: ms, firstTokenMs: ms });
 
 /** For each alert: it fires on its symptom, and not on what only looks like it. */
@@ -46,6 +53,21 @@ const TRIALS: Readonly<Record<AlertName, readonly Trial[]>> = {
       each: (source) => source.settle(1, failed('queue_full')),
       firing: ['LlameroErrorRatioHigh'],
     },
+    {
+      title: 'one in ten is refused for want of memory',
+      each: (source) => (source.settle(9), source.refuse('memory_pressure')),
+      firing: ['LlameroErrorRatioHigh'],
+    },
+    {
+      title: 'one in ten fails, and many callers without a key come on top',
+      each: (source) => {
+        source.settle(9);
+        source.settle(1, failed('engine_error'));
+        for (let count = 0; count < 90; count += 1) source.refuse('invalid_api_key');
+      },
+      firing: ['LlameroErrorRatioHigh'],
+    },
+    { title: 'callers without a key only', each: (source) => source.refuse('invalid_api_key'), firing: [] },
     {
       title: 'one in thirty fails',
       each: (source) => (source.settle(29), source.settle(1, failed('engine_error'))),
@@ -100,6 +122,17 @@ const TRIALS: Readonly<Record<AlertName, readonly Trial[]>> = {
       firing: ['LlameroErrorRatioHigh', 'LlameroQueueWaitLong'],
     },
     { title: 'waits that are bearable', each: (source) => source.settle(2, { queueMs: 9000 }), firing: [] },
+  ],
+  LlameroQueueNearlyFull: [
+    { title: '9 of 10 places', each: withQueue(9, 10), firing: ['LlameroQueueNearlyFull'] },
+    { title: '8 of 10 places', each: withQueue(8, 10), firing: [] },
+    { title: '90 of 200 places', each: withQueue(90, 200), firing: [] },
+    { title: 'there are no places', each: withQueue(0, 0), firing: [] },
+    {
+      title: 'full for a moment',
+      each: (source, step) => withQueue(step === 2 ? 10 : 0, 10)(source, 0),
+      firing: [],
+    },
   ],
   LlameroEngineDown: [
     { title: 'loading', each: inState('starting'), firing: ['LlameroEngineDown 1'] },
@@ -200,6 +233,11 @@ const TRIALS: Readonly<Record<AlertName, readonly Trial[]>> = {
       },
       firing: [],
     },
+  ],
+  LlameroMemoryNearLimit: [
+    { title: '1.7 GB of 2 GB', each: withResident(1.7 * GIGABYTE), firing: ['LlameroMemoryNearLimit'] },
+    { title: '1.6 GB of 2 GB', each: withResident(1.6 * GIGABYTE), firing: [] },
+    { title: 'no limit is known', each: withProcess({ residentBytes: 64 * GIGABYTE }), firing: [] },
   ],
   LlameroFileDescriptorsLow: [
     {
@@ -357,7 +395,8 @@ describe('the own process', () => {
     using probe = watchProcess();
     assert.equal(probe.read().fileDescriptors, null, 'not counted yet');
     await lateTurn(300);
-    const late = probe.read().eventLoopDelayMs;
+    const { eventLoopDelayMs: late, residentBytes } = probe.read();
+    assert.ok(residentBytes > process.memoryUsage().heapUsed, `${residentBytes} bytes`);
     assert.ok(late > 250, `late by ${late} ms`);
     if (process.platform !== 'linux') return;
     let reading = probe.read();
@@ -384,7 +423,7 @@ async function lateTurn(ms: number): Promise<void> {
 /** Everything is well again. */
 function recover(source: WatchedSource): void {
   source.engine = { state: 'ready', circuit: 'closed', memory: null };
-  source.process = { fileDescriptors: { open: 20, most: 1000 }, eventLoopDelayMs: 21 };
+  source.process = { fileDescriptors: { open: 20, most: 1000 }, residentBytes: 1e8, eventLoopDelayMs: 21 };
   for (const owner of ['llamero', 'engine', 'machine'] as const) withMemoryShort(owner, true)(source, 0);
   source.events.publish('rate-limit-store', { ok: true, message: '' });
 }

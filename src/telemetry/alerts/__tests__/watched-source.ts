@@ -13,7 +13,11 @@ export class WatchedSource implements AlertSource {
   readonly events = new LlameroEmitter();
   readonly changes: AlertChange[] = [];
   engine: ReturnType<AlertSource['status']> = { state: 'ready', circuit: 'closed', memory: null };
-  process: ProcessReading = { fileDescriptors: { open: 20, most: 1000 }, eventLoopDelayMs: 21 };
+  process: ProcessReading = {
+    fileDescriptors: { open: 20, most: 1000 },
+    residentBytes: 150_000_000,
+    eventLoopDelayMs: 21,
+  };
   readonly watch: AlertWatch;
   #nowMs = 50_000;
 
@@ -44,6 +48,11 @@ export class WatchedSource implements AlertSource {
   /** Requests that end, all alike. */
   settle(count: number, request: Partial<SettledRequest> = {}): void {
     for (let index = 0; index < count; index += 1) this.events.publish('settled', settledRequest(request));
+  }
+
+  /** A request that the gateway refuses. */
+  refuse(code: LlameroError['code']): void {
+    this.events.publish('request-refused', { id: 'r', route: 'none', error: new LlameroError(code, 'for a test') });
   }
 
   /** An engine that ended although nobody asked for it. */
