@@ -166,8 +166,10 @@ export const continuationPauseReady: Benchmark = {
       progress(round === 0 ? 'warming up' : `round ${round} of ${rounds}`);
       for (const way of shuffled(READY_WAYS, random)) {
         const pause = await pauseWithReady(provider, way.stream);
-        // The same on an engine that is as fresh as the ready one was.
+        // The same on an engine that is as fresh as the ready one was, and alone.
+        const gone = once(provider.events, 'engine-exit');
         await provider.restartEngine();
+        await gone;
         const byHandMs = await timeToPiece(way.byHand(provider, pause.sent), way.awaited(pause.sent));
         if (round > 0) measured.get(way.name)?.push({ ...pause, byHandMs });
       }
