@@ -60,13 +60,13 @@ export async function runCommand(command: string, args: string[], options: RunCo
     endProcessGroup(child, 'SIGTERM');
     forced ??= setTimeout(() => endProcessGroup(child, 'SIGKILL'), KILL_AFTER_MS);
   };
-  const timer =
+  const limit =
     timeoutMs === undefined
-      ? undefined
-      : setTimeout(() => {
+      ? null
+      : limitTime(child, timeoutMs, () => {
           timedOut = true;
           end();
-        }, timeoutMs);
+        });
   signal?.addEventListener('abort', end, { once: true });
   try {
     if (child.pid !== undefined) await onSpawn?.(child.pid);
@@ -74,10 +74,37 @@ export async function runCommand(command: string, args: string[], options: RunCo
     throwIfCancelled(signal);
     return { code, signal: exitSignal, timedOut, tail };
   } finally {
-    clearTimeout(timer);
+    limit?.[Symbol.dispose]();
     clearTimeout(forced);
     signal?.removeEventListener('abort', end);
   }
+}
+
+/**
+ * Calls `onTimeout` when the child has not ended after that time. Where llamero itself was kept from running meanwhile, as by a
+ * heap snapshot, the child may have ended long ago: its end is looked for first. What it leaves behind that keeps its output
+ * open gets the same time once more.
+ */
+function limitTime(child: ChildProcess, timeoutMs: number, onTimeout: () => void): Disposable {
+  let knownEnded = false;
+  let immediate: NodeJS.Immediate | undefined;
+  const look = (): void => {
+    const ended = child.exitCode !== null || child.signalCode !== null;
+    if (!ended || knownEnded) onTimeout();
+    else timer = setTimeout(expire, timeoutMs);
+    knownEnded = ended;
+  };
+  // Timers come before what the system has to tell, immediates behind it.
+  const expire = (): void => {
+    immediate = setImmediate(look);
+  };
+  let timer = setTimeout(expire, timeoutMs);
+  return {
+    [Symbol.dispose]() {
+      clearTimeout(timer);
+      clearImmediate(immediate);
+    },
+  };
 }
 
 /** Throws `cancelled` when the signal is aborted. */
