@@ -84,7 +84,7 @@ const FAULTS: readonly StreamFault[] = [
   { fault: 'garbage' },
 ];
 
-describe('a stream whose engine answers nonsense in the middle', { timeout: 60_000 }, () => {
+describe('a stream whose engine answers nonsense in the middle', { timeout: 120_000 }, () => {
   for (const fault of FAULTS) {
     const name = 'destroy' in fault ? `${fault.fault}, connection closed` : fault.fault;
     it(`goes on behind it, or ends with one error event: ${name}`, async () => {
