@@ -13,10 +13,11 @@ const LINE_FEED = 0x0a;
  */
 export function writeChunk(response: GatewayResponse, data: Buffer): boolean {
   const { socket } = response;
-  // With something left to send node:http has to keep the account that `drain` comes from.
+  // With something left to send node:http has to keep the account that `drain` comes from. What is left may be at the socket, or, from
+  // Node 26 on, with the response, which keeps what is written to the end of the turn, its head included.
   const isPlain =
-    response.chunkedEncoding && data.length <= MOST_COPIED_BYTES && data.length > 0 && socket?.writableLength === 0;
-  if (!isPlain || response.writableEnded) return response.write(data);
+    response.chunkedEncoding && data.length <= MOST_COPIED_BYTES && data.length > 0 && response.writableLength === 0;
+  if (!isPlain || socket === null || response.writableEnded) return response.write(data);
   socket.write(chunkOf(data));
   return true;
 }

@@ -56,6 +56,20 @@ describe('writing a chunk', { timeout: 20_000 }, () => {
     assert.ok((await buffer(answer)).equals(expected));
   });
 
+  it('never overtakes the head and what the response has not handed to its socket yet', async () => {
+    await using served = await serveOne(async (response) => {
+      response.writeTrustedHead(['content-type', 'text/event-stream'], null);
+      response.write(Buffer.from('one '));
+      writeChunk(response, Buffer.from('two '));
+      response.write(Buffer.from('three '));
+      await new Promise((resolve) => setImmediate(resolve));
+      writeChunk(response, Buffer.from('four '));
+      response.end('five');
+    });
+    const answer = await fetch(`http://127.0.0.1:${served.port}/`);
+    assert.equal(await answer.text(), 'one two three four five');
+  });
+
   it('frames nothing for a client of HTTP/1.0, which knows no chunks', async () => {
     await using served = await serveOne(async (response) => {
       response.writeHead(200);
