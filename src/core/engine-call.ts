@@ -91,6 +91,11 @@ export class EngineCall implements Dispatcher.DispatchHandler, WatchedExchange {
     return !this.#ended;
   }
 
+  /** Whether the last event of the stream has come: only the formal end of the HTTP body is missing. */
+  get isComplete(): boolean {
+    return this.#framer?.isComplete(this.request.route.dialect) === true;
+  }
+
   /** @param body what goes to the engine, which may be more than the caller sent. */
   send(body: Buffer | null): void {
     const { route, query } = this.request;
@@ -178,7 +183,7 @@ export class EngineCall implements Dispatcher.DispatchHandler, WatchedExchange {
     if (this.#abortReason === null) this.#ended = true;
     this.#owner = null;
     // Only the formal end of the HTTP body is missing: nothing may follow the end that the client has.
-    if (this.#framer?.isComplete(this.request.route.dialect) === true) owner?.onCallEnd(this.#framer.tokenCounts());
+    if (this.isComplete) owner?.onCallEnd(this.usage());
     else owner?.onCallLost(error);
   }
 

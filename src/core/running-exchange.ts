@@ -102,7 +102,14 @@ export class RunningExchange implements Exchange, CallOwner, ApproachOwner {
   }
 
   cancel(reason: LlameroError = new LlameroError('cancelled', 'The caller cancelled the request.')): void {
-    this.#fail(reason);
+    const call = this.#call;
+    if (call === null || !call.isComplete) {
+      this.#fail(reason);
+      return;
+    }
+    // The whole answer is with the caller already: nothing may follow its end.
+    call.abort(reason);
+    this.onCallEnd(call.usage());
   }
 
   onCallHead(status: number): void {
