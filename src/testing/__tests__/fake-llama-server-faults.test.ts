@@ -82,7 +82,8 @@ describe('start-up faults of the double', DEADLINE, () => {
   });
 
   it('ends some time after it became ready', async () => {
-    await using server = await start({ endAfterMs: { ms: 20, exitCode: 7 } });
+    // Longer than it may take to see that it is ready.
+    await using server = await start({ endAfterMs: { ms: 1500, exitCode: 7 } });
     assert.deepEqual(await server.exited, { code: 7, signal: null });
   });
 

@@ -135,7 +135,8 @@ describe('double of llama-server', DEADLINE, () => {
   });
 
   it('reads a prompt in steps, with progress events and in the counters of /slots', async () => {
-    await using server = await startFakeLlamaServer({ prefillMs: 200, prefillSteps: 4 });
+    // Each step is long enough for somebody who asks all the time to see it, also where the processor is shared.
+    await using server = await startFakeLlamaServer({ prefillMs: 1600, prefillSteps: 4 });
     const prompt = 'one two three four five six seven eight';
     const body = { prompt, n_predict: 2, stream: true };
     const { text } = await call(server, '/completion', { ...body, return_progress: true });
