@@ -79,6 +79,10 @@ export function logEvents(logger: Logger, events: LlameroEmitter, options: Event
 
   listen('debug', 'request', (fields) => logger.debug(fields, 'request'));
   listen('info', 'settled', (settled) => logSettled(logger, settled));
+  // Anybody who reaches the port can cause it, any number of times; at other levels the metric tells.
+  listen('debug', 'request-refused', ({ id, route, error: { code, status } }) => {
+    logger.debug({ id, route, code, status }, 'request refused before it entered');
+  });
   listen('info', 'rate-limit', (fields) => logger.info(fields, 'request refused: rate limit'));
 
   listen('warn', 'rate-limit-store', ({ ok, message }) => {

@@ -127,6 +127,16 @@ describe('log of events', () => {
     assert.doesNotMatch((await tell(settled)).join(''), /trace/);
   });
 
+  test('a request that is refused before it enters is told only to those who ask for everything', async () => {
+    const error = new LlameroError('invalid_api_key', `No key, but ${SECRET}.`);
+    const emit = (events: LlameroEmitter) => events.publish('request-refused', { id: 'r1', route: 'chat', error });
+    assert.deepEqual(await logOf('info', emit), []);
+    const [line = ''] = await logOf('debug', emit);
+    const { id, route, code, status } = JSON.parse(line) as Record<string, unknown>;
+    assert.deepEqual([id, route, code, status], ['r1', 'chat', 'invalid_api_key', 401]);
+    assert.ok(!line.includes(SECRET));
+  });
+
   test('the last lines are kept for those who ask, a bounded number of them, and none below info', async () => {
     const destination = { write: () => undefined };
     const log = await createLog({ level: 'trace', format: 'pretty', terminal: false, destination });
