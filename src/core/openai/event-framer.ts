@@ -3,8 +3,8 @@ import { isWholeJson } from './json-scan.ts';
 import type { Dialect } from './routes.ts';
 import { tokenCountsIn } from './usage.ts';
 
-/** Longest single event; the last one of `/completion` repeats the prompt. */
-const MAX_EVENT_BYTES = 16 * 1024 * 1024;
+/** Longest single event: the last one of `/completion` repeats the prompt, which may be 16 MiB as well, beside all else in it. */
+const MAX_EVENT_BYTES = 32 * 1024 * 1024;
 const NEWLINE = 10;
 const CARRIAGE_RETURN = 13;
 const SPACE = 32;

@@ -25,6 +25,17 @@ describe('framing of server-sent events', () => {
     assert.equal(framed.kind === 'events' && framed.events, piece);
   });
 
+  it('takes an event with 16 MiB of text, however it is cut', () => {
+    const text = 'x'.repeat(16 * 1024 * 1024);
+    const event = Buffer.from(`data: ${JSON.stringify({ content: text, stop: false })}\n\n`);
+    // Behind the text, before the line end, and within the blank line.
+    for (const cut of [text.length, event.length - 2, event.length - 1]) {
+      const { out, kinds } = feed(new EventFramer(), [event.subarray(0, cut), event.subarray(cut)]);
+      assert.deepEqual(kinds, ['partial', 'events'], `cut at ${cut}`);
+      assert.equal(out.length, event.length);
+    }
+  });
+
   it('loses and doubles nothing, wherever the stream is cut', () => {
     const bytes = Buffer.from(CHAT);
     for (let cut = 1; cut < bytes.length; cut++) {
@@ -98,7 +109,7 @@ describe('framing of server-sent events', () => {
   it('refuses an endless event', () => {
     const framer = new EventFramer();
     const piece = Buffer.from('data: ' + 'x'.repeat(1024 * 1024));
-    const kinds = Array.from({ length: 18 }, () => framer.push(piece).kind);
+    const kinds = Array.from({ length: 34 }, () => framer.push(piece).kind);
     assert.equal(kinds.at(-1), 'garbage');
   });
 

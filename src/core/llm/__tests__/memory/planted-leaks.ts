@@ -16,7 +16,11 @@ const controllers: AbortController[] = [];
 export const planted: Workload = async ({ urls, tally }) => {
   // Nothing of it may keep the process from ending.
   // Both ends are kept: an end that is collected resets the other.
-  const server = createServer((socket) => sockets.push(socket.unref())).listen(0, '127.0.0.1');
+  const connections = { begun: 0, accepted: 0 };
+  const server = createServer((socket) => {
+    sockets.push(socket.unref());
+    connections.accepted += 1;
+  }).listen(0, '127.0.0.1');
   await once(server, 'listening');
   const { port } = server.address() as AddressInfo;
   const work = over({ provider: connectTo(urls.plain) }, async ({ provider }, unit) => {
@@ -29,6 +33,7 @@ export const planted: Workload = async ({ urls, tally }) => {
     timers.push(setTimeout(() => undefined, 3_600_000).unref());
     buffers.push(Buffer.alloc(BUFFER_BYTES, 1));
     controllers.push(new AbortController());
+    connections.begun += 1;
     const socket = connect(port, '127.0.0.1');
     sockets.push(socket);
     await once(socket, 'connect');
@@ -37,6 +42,8 @@ export const planted: Workload = async ({ urls, tally }) => {
   return {
     ...work,
     close: async () => {
+      // A client is connected before it is accepted, and reset if the server closes in between.
+      while (connections.accepted < connections.begun) await once(server, 'connection');
       server.close();
       await work.close();
     },
